@@ -1,0 +1,64 @@
+# The whole of varistar from a fresh clone: `make repro` and `make test` need Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+INSTALLED := $(VENV)/.installed
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help install repro test lint smoke ui pull push status real-data benchmark clean
+
+help: ## list what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED) ## create the environment from requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+repro: $(INSTALLED) ## rebuild everything from the embedded survey, promote if the gates pass, predict, print the results
+	dvc pull --quiet data.dvc $(wildcard models.dvc)
+	dvc repro compare
+	varistar promote periods --if-better
+	dvc repro catalog
+	@varistar report
+
+test: lint ## install, lint, run the tests
+	dvc pull --quiet data.dvc $(wildcard models.dvc)
+	python -m pytest
+
+lint: $(INSTALLED) ## ruff and mypy
+	ruff check src tests benchmarks
+	ruff format --check src tests benchmarks
+	mypy
+
+smoke: $(INSTALLED) ## run the whole pipeline at smoke size in a scratch clone
+	bash tests/smoke.sh
+
+ui: $(INSTALLED) ## open the MLflow UI on the runs, http://127.0.0.1:5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port 5000 \
+		--backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
+
+pull: $(INSTALLED) ## fetch data, champion and catalog from the in-repo store
+	dvc pull --quiet --allow-missing
+
+push: $(INSTALLED) ## store data, champion and catalog in the in-repo store
+	dvc push
+
+status: $(INSTALLED) ## say whether data, pipeline and champion are in order
+	@varistar status
+
+real-data: $(INSTALLED) ## networks trained on real ASAS-SN noise, and the table of docs/real-data.md
+	python benchmarks/real_periods.py
+
+benchmark: $(INSTALLED) ## the kernels against the published loops, as ratios of one run
+	python benchmarks/transform.py
+	python benchmarks/spots.py
+
+clean: ## remove results and runs; data, models and the environment stay
+	rm -rf build .cache mlruns/*

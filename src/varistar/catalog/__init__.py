@@ -1,0 +1,1 @@
+"""From a promoted network and a survey to a published catalog."""

@@ -1,0 +1,61 @@
+"""The columns of a period catalog, their units and meaning, and the bits of its flags."""
+
+from enum import IntFlag
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from varistar.surveys.definition import Survey
+
+TRUSTED = 0.25  # the paper's threshold on sigma / P (000, section 4)
+EDGE = 0.02
+
+
+class CatalogColumn(NamedTuple):
+    """One column: its polars type, unit and meaning."""
+
+    dtype: type[pl.DataType]
+    unit: str
+    meaning: str
+
+
+CATALOG: dict[str, CatalogColumn] = {
+    "star_id": CatalogColumn(pl.String, "", "the star's id in its survey"),
+    "period": CatalogColumn(pl.Float64, "d", "period"),
+    "sigma": CatalogColumn(pl.Float64, "d", "calibrated standard deviation of the period"),
+    "fractional_uncertainty": CatalogColumn(pl.Float64, "", "sigma / period"),
+    "p_within_10pct": CatalogColumn(pl.Float64, "", "predicted probability that the period is right within 10%"),
+    "n_points": CatalogColumn(pl.Int64, "", "points of the light curve after the cuts"),
+    "flags": CatalogColumn(pl.Int32, "", "sum of the bits of `Flag`; 0 is a star with nothing to remark"),
+    "model": CatalogColumn(pl.String, "", "content hash of the model, SHA-256"),
+}
+REFUSED = {"star_id": pl.String, "source": pl.String, "reason": pl.String}
+
+
+class Flag(IntFlag):
+    """What a user of a row should know.
+
+    `UNTRUSTED` sigma / period of 25% or more. `ALIAS` the period lies at an alias of the survey's sampling. `EDGE` it
+    lies
+    within 2% of an end of the searched range. `FEW_POINTS` fewer than twice the points that the cuts ask for.
+    """
+
+    UNTRUSTED = 1
+    ALIAS = 2
+    EDGE = 4
+    FEW_POINTS = 8
+
+
+def flag(table: pl.DataFrame, survey: Survey) -> pl.Series:
+    """The flags of measured stars, one integer for each row of `table` (see `CATALOG`)."""
+    period = table["period"].to_numpy()
+    aliases = np.array(list(survey.aliases.values()) or [np.inf])
+    shortest, longest = survey.period_range
+    near_alias = (np.abs(period[:, None] - aliases) <= survey.alias_width * aliases).any(axis=1)
+    bits = np.zeros(len(period), dtype=np.int32)
+    bits[table["fractional_uncertainty"].to_numpy() >= TRUSTED] |= Flag.UNTRUSTED
+    bits[near_alias] |= Flag.ALIAS
+    bits[(period <= shortest * (1 + EDGE)) | (period >= longest * (1 - EDGE))] |= Flag.EDGE
+    bits[table["n_points"].to_numpy() < 2 * survey.cuts.min_points] |= Flag.FEW_POINTS
+    return pl.Series("flags", bits, dtype=pl.Int32)

@@ -1,0 +1,25 @@
+"""The catalog of the embedded survey: the champion over every star of data/."""
+
+from pathlib import Path
+
+from varistar.experiments.registry import champion
+from varistar.foundation.params import find_root
+from varistar.periods.measure import WING
+
+from .predict import Prediction, predict
+
+
+def predict_survey(root: Path) -> Prediction:
+    """Run the champion over the project's light curves; the catalog is `build/catalog/periods.parquet`."""
+    folder = champion(root, WING).folder
+    return predict([root / "data/light_curves"], folder, root / "build/catalog/periods.parquet")
+
+
+def main() -> None:
+    """The stage."""
+    done = predict_survey(find_root())
+    print(f"catalog of {done.n_stars} stars; {done.n_refused} refused, with reasons")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What every wing's experiments share: fitting, tracking, registry and promotion."""

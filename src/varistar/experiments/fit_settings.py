@@ -1,0 +1,32 @@
+"""How networks are trained, as settings that load without torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from varistar.foundation.settings import Settings
+
+
+class FitSettings(Settings):
+    """How a network is trained; the defaults are the paper's (000, section 3.4, and the released code).
+
+    Attributes
+    ----------
+    schedule : `plateau` multiplies the learning rate by 0.7 after 3 epochs without a better validation loss (AMB-12);
+        `onecycle` rises to `learning_rate` and falls to zero within `max_epochs`.
+    patience : epochs without a better validation loss before training stops.
+    shuffle : False repeats the same order in every epoch, as the released code does (AMB-13).
+    threads : processor threads; results are equal to the bit for equal numbers of threads only.
+    """
+
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["plateau", "onecycle", "constant"] = "plateau"
+    batch_size: Annotated[int, Field(gt=0)] = 100
+    max_epochs: Annotated[int, Field(gt=0)] = 500
+    patience: Annotated[int, Field(gt=0)] = 20
+    shuffle: bool = False
+    seed: int = 0
+    threads: Annotated[int, Field(gt=0)] = 2
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"

@@ -1,0 +1,109 @@
+"""Figures of the period wing: each takes tables and returns a figure."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .style import ACCENT, INK, QUIET, SECOND, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def loss_figure(history: pl.DataFrame, title: str) -> "Figure":
+    """Training and validation loss by epoch (000, Fig. 4), and the validation set's fraction within 10%.
+
+    Parameters
+    ----------
+    history : one row per epoch, with `epoch`, `train_loss`, `validation_loss` and `validation_within_10pct`.
+    """
+    figure, (loss, score) = new_figure(9, 3.4, columns=2)
+    loss.plot(history["epoch"] + 1, history["train_loss"], color=QUIET, label="training")
+    loss.plot(history["epoch"] + 1, history["validation_loss"], color=ACCENT, label="validation")
+    best = int(history["validation_loss"].arg_min() or 0)
+    loss.axvline(best + 1, color=SECOND, lw=0.8, ls=":", label="best epoch")
+    loss.set(xlabel="epoch", ylabel="loss", title=title)
+    loss.legend(frameon=False, fontsize=8)
+    score.plot(history["epoch"] + 1, history["validation_within_10pct"], color=ACCENT)
+    score.axvline(best + 1, color=SECOND, lw=0.8, ls=":")
+    score.set(xlabel="epoch", ylabel="validation stars within 10%", ylim=(0, None))
+    return figure
+
+
+def predicted_figure(table: pl.DataFrame, title: str) -> "Figure":
+    """Predicted against true period (000, Fig. 5): all stars, and those with sigma / P below 25%.
+
+    Parameters
+    ----------
+    table : `true_period`, `period` and `sigma` [d], one row per star.
+    """
+    figure, panels = new_figure(8.6, 4.3, columns=2)
+    trusted = table.filter(pl.col("sigma") / pl.col("period") < 0.25)
+    for panel, stars, label in zip(panels, (table, trusted), ("all", "sigma / P < 25%"), strict=True):
+        true, period = stars["true_period"].to_numpy(), stars["period"].to_numpy()
+        right = np.abs(period - true) <= 0.1 * true
+        top = max(31.0, float(table["true_period"].max()))  # type: ignore[arg-type]
+        line = np.array([0.0, top])
+        panel.fill_between(line, 0.9 * line, 1.1 * line, color=ACCENT, alpha=0.12, lw=0)
+        panel.plot(line, line, color=INK, lw=0.7, ls="--")
+        panel.plot(line, line / 2, color=QUIET, lw=0.7, ls=":")
+        panel.plot(line, 2 * line, color=QUIET, lw=0.7, ls=":")
+        panel.scatter(true, period, s=5, lw=0, color=np.where(right, ACCENT, SECOND), alpha=0.6)
+        share = f"{right.mean():.1%} within 10%" if len(right) else "none"
+        panel.set(xlabel="true period [d]", xlim=(0, top), ylim=(0, top), title=f"{label}: {len(right)} stars, {share}")
+        panel.title.set_fontsize(9)
+    panels[0].set_ylabel("predicted period [d]")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def comparison_figure(scores: Mapping[str, Mapping[str, Any]], title: str) -> "Figure":
+    """Fraction within 10% of each method on the same test stars, with 95% intervals.
+
+    Parameters
+    ----------
+    scores : of each method, `within_10pct` and `within_10pct_interval`, in the order of drawing.
+    """
+    figure, (panel,) = new_figure(7.5, 0.5 + 0.42 * max(len(scores), 2))
+    for place, score in enumerate(scores.values()):
+        low, high = score["within_10pct_interval"]
+        value = score["within_10pct"]
+        color = ACCENT if "coverage" in score else QUIET
+        panel.barh(place, value, color=color, height=0.62)
+        panel.plot([low, high], [place, place], color=INK, lw=1.2)
+        panel.text(high + 0.006, place, f"{value:.3f}", va="center", fontsize=8, color=INK)
+    panel.set_yticks(range(len(scores)), list(scores), fontsize=9)
+    panel.invert_yaxis()
+    panel.set(xlabel="test stars within 10% of the true period", title=title)
+    panel.title.set_fontsize(10)
+    return figure
+
+
+def image_figure(
+    time: NDArray,
+    flux: NDArray,
+    period_axis: NDArray,
+    images: Mapping[str, NDArray],
+    true_period: float | None,
+    title: str,
+) -> "Figure":
+    """A light curve above the images that networks see of it (000, Fig. 3).
+
+    Parameters
+    ----------
+    time, flux : [d] and relative, shape (m,).
+    period_axis : two periods [d], the first and the last row of the images.
+    images : uint8, shape (rows, columns), by name.
+    """
+    figure, panels = new_figure(4.2 * (1 + len(images)), 3.6, columns=1 + len(images))
+    panels[0].plot(time, flux, ".", ms=2, color=INK, alpha=0.5)
+    panels[0].set(xlabel="time [d]", ylabel="relative flux", title=title)
+    for panel, (name, image) in zip(panels[1:], images.items(), strict=True):
+        panel.imshow(image, origin="lower", aspect="auto", cmap="magma", extent=(time.min(), time.max(), *period_axis))
+        if true_period is not None and "log" not in name:
+            panel.axhline(true_period, color="white", lw=0.8, ls=":")
+        panel.set(xlabel="time [d]", ylabel="period [d]", title=name)
+    return figure

@@ -1,0 +1,1 @@
+"""The period wing: templates, simulate, inject, images, network, calibrate, evaluate."""

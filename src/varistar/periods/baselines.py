@@ -1,0 +1,89 @@
+"""What simple methods say of the test set, so that a network's score can be read.
+
+Global Lomb-Scargle, the brightest row of the chunked map as published and without its factor 1/dt, and the best
+constant: the one period that is within 10% of most training examples, which needs no light curve at all.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from varistar.bulk.local import Failure, run_items
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import atomic_path
+from varistar.foundation.params import find_root, lookup, read_params, read_section
+from varistar.lightcurves.shards import read_shard
+from varistar.lightcurves.table import LightCurves
+from varistar.spectra.chunked import ChunkedTransform
+from varistar.spectra.periodogram import lombscargle_peak_batch
+from varistar.surveys.definition import Survey
+
+from .scores import best_constant
+
+NODES, PERIODS, TRADEOFF = 128, 128, 2.0
+METHODS = {
+    "lomb_scargle": "Lomb-Scargle",
+    "chunked_argmax": "chunked argmax",
+    "chunked_argmax_delta_chi2": "chunked argmax, delta chi2",
+    "constant": "best constant",
+}
+
+
+def chunked_argmax(lightcurves: LightCurves, survey: Survey) -> tuple[np.ndarray, np.ndarray]:
+    """The period of the brightest row of the chunked map, summed over time: as published, and as delta chi^2.
+
+    Returns
+    -------
+    two arrays of shape (n,) [d].
+    """
+    periods = np.linspace(*survey.period_range, PERIODS)
+    transform = ChunkedTransform(periods, np.linspace(*survey.window, NODES), TRADEOFF)
+    best = np.empty((2, len(lightcurves)))
+    for i in range(len(lightcurves)):
+        star = lightcurves.star(i)
+        power = transform(*(star[name].astype(np.float64) for name in ("time", "flux", "flux_err"))).sum(axis=0)
+        best[:, i] = periods[np.argmax(power)], periods[np.argmax(power * periods)]
+    return best[0], best[1]
+
+
+def _baseline_shard(item: tuple[Path, Survey]) -> pl.DataFrame:
+    path, survey = item
+    light_curves = read_shard(path, columns=["time", "flux", "flux_err"])
+    flat = (light_curves[name] for name in ("time", "flux", "flux_err"))
+    published, delta_chi2 = chunked_argmax(light_curves, survey)
+    return pl.DataFrame(
+        {
+            "star_id": list(light_curves.star_id),
+            "lomb_scargle": lombscargle_peak_batch(*flat, light_curves.offsets, *survey.period_range)[0],
+            "chunked_argmax": published,
+            "chunked_argmax_delta_chi2": delta_chi2,
+        }
+    )
+
+
+def build_baselines(injected: Path, survey: Survey, workers: int | None = None) -> pl.DataFrame:
+    """The baselines' periods [d] of a sample's test set, one column each, one row per star."""
+    items = [(path, survey) for path in sorted((injected / "test").glob("part-*.parquet"))]
+    parts = []
+    for item, outcome in run_items(_baseline_shard, items, workers, "baselines"):
+        if isinstance(outcome, Failure):
+            raise DataError(f"{item[0]}: {outcome.reason}")
+        parts.append(outcome)
+    training = pl.read_parquet(injected / "train/truth.parquet")["period_days"].to_numpy()
+    return pl.concat(parts).sort("star_id").with_columns(constant=pl.lit(best_constant(training)))
+
+
+def main(name: str) -> None:
+    """The stage: sample `name` of params.yaml."""
+    root = find_root()
+    survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
+    table = build_baselines(root / "build/periods/injected" / name, survey)
+    with atomic_path(root / "build/periods/baselines" / f"{name}.parquet") as temporary:
+        table.write_parquet(temporary, compression="zstd")
+    print(f"{name}: {table.height} test stars")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

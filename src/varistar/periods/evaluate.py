@@ -1,0 +1,116 @@
+"""Evaluate a variant on frozen test sets, along the path that prediction takes.
+
+The test light curves are measured from the table, as a catalog's are, so what is scored is what is served. The scores
+go into `metrics/` and to the variant's MLflow run, with the figures and the packaged model.
+"""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from varistar.bulk.local import Failure, run_items
+from varistar.experiments.content import content_hash
+from varistar.experiments.packaging import package
+from varistar.experiments.tracking import find_run, run
+from varistar.figures.periods import loss_figure, predicted_figure
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import atomic_path, folder_hash, write_json
+from varistar.foundation.params import find_root, read_section
+from varistar.lightcurves.shards import read_shard
+
+from .measure import WING, PeriodMeter, served_network
+from .scores import fractional_error, interval_coverage, period_scores
+from .variants import Variant
+
+
+def measure_test_set(content: Path, injected: Path, workers: int | None = None) -> pl.DataFrame:
+    """A model's measurements of a sample's test set beside the truth, one row per star, sorted by star.
+
+    Returns
+    -------
+    the columns of `PeriodMeter.measure`, `true_period` [d], `cumulative` (predicted probability that the period is at
+    most
+    the true one) and `template`.
+    """
+    items = [(content, path) for path in sorted((injected / "test").glob("part-*.parquet"))]
+    parts = []
+    for item, outcome in run_items(_measure_shard, items, workers, "test set"):
+        if isinstance(outcome, Failure):
+            raise DataError(f"{item[1]}: {outcome.reason}")
+        parts.append(outcome)
+    if not parts:
+        raise DataError(f"{injected / 'test'}: the test set is empty; the sample is too small for this split")
+    return pl.concat(parts).sort("star_id")
+
+
+def _measure_shard(item: tuple[Path, Path]) -> pl.DataFrame:
+    content, path = item
+    torch.set_num_threads(1)
+    meter = PeriodMeter.of_folder(content)
+    light_curves = read_shard(path)
+    truth = pl.read_parquet(path.with_name("truth.parquet"), columns=["star_id", "template", "period_days"])
+    images = meter.images(light_curves)
+    table = meter.measure(light_curves, images).join(truth, on="star_id", how="left", maintain_order="left")
+    true_period = torch.from_numpy(table["period_days"].to_numpy().astype(np.float32))
+    cumulative = meter.network.network.head.cumulative(meter.raw(images), meter.network.stretch, true_period)
+    return table.rename({"period_days": "true_period"}).with_columns(cumulative=pl.Series(cumulative.numpy()))
+
+
+def evaluate(table: pl.DataFrame) -> dict[str, Any]:
+    """The scores of a measured test set: `period_scores`, and how often central intervals hold the truth."""
+    true_period, period, sigma, cumulative = (
+        table[name].to_numpy() for name in ("true_period", "period", "sigma", "cumulative")
+    )
+    scores = period_scores(true_period, period, sigma)
+    scores["interval_coverage"] = interval_coverage(cumulative)
+    scores["within_10pct_at_19.8pct_coverage"] = _accuracy_of_best(table, 0.198)
+    return scores
+
+
+def _accuracy_of_best(table: pl.DataFrame, fraction: float) -> float:
+    """Fraction within 10% among this fraction of stars, those of the highest confidence."""
+    best = table.sort("p_within_10pct", descending=True).head(max(round(fraction * table.height), 1))
+    right = fractional_error(best["period"].to_numpy(), best["true_period"].to_numpy()) <= 0.1
+    return round(float(right.mean()), 6)
+
+
+def publish(root: Path, name: str, content: Path, scores: dict[str, Any], table: pl.DataFrame, history: Path) -> None:
+    """Add scores, figures and the packaged model to the variant's MLflow run.
+
+    The run is the one that trained these weights. Where the store has none, since it was emptied or the training came
+    from
+    DVC's cache, a run is made, so that the comparison in the UI is whole.
+    """
+    weights = content_hash(root / "build/periods/networks" / name)
+    tags = {"wing": WING, "variant": name, "weights": weights}
+    found = find_run(root, WING, tags)
+    with nullcontext(found) if found else run(root, WING, name, tags=tags) as tracked:
+        tracked.metrics({f"test_{key}": value for key, value in scores.items() if isinstance(value, float)})
+        tracked.figure("loss", loss_figure(pl.read_parquet(history), name))
+        tracked.figure("predicted", predicted_figure(table, name))
+        package(root, content, served_network, experiment=WING, run_id=tracked.id)
+
+
+def main(name: str) -> None:
+    """The stage: variant `name` of params.yaml."""
+    root = find_root()
+    variant = read_section(root, f"periods.variants.{name}", Variant)
+    build = root / "build/periods"
+    content, injected = build / "calibrated" / name, build / "injected" / variant.sample
+    table = measure_test_set(content, injected)
+    with atomic_path(build / "measured" / f"{name}.parquet") as temporary:
+        table.write_parquet(temporary, compression="zstd")
+    scores = evaluate(table)
+    hashes = {"content": content_hash(content), "test_set": folder_hash(injected / "test")}
+    write_json(root / "metrics/periods" / f"{name}.json", {**hashes, "sample": variant.sample, **scores})
+    publish(root, name, content, scores, table, build / "histories" / f"{name}.parquet")
+    print(f"{name}: {scores['within_10pct']:.3f} of {scores['n']} test stars are within 10%")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,126 @@
+"""Simulate one spotted star for every training example, at the epochs of the template that will carry it.
+
+Stars are drawn from Table 1 of the paper (000). Their flux is computed at the template's own epochs, so no
+interpolation stands between the simulation and the light curve; the median that injection divides by comes from a grid
+of about a day. Templates repeat only when there are more simulations than templates. An example's random stream depends
+on the seed and its number alone.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from varistar.bulk.local import Failure, run_items
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import atomic_folder, atomic_path
+from varistar.foundation.params import find_root, lookup, read_params, read_section
+from varistar.foundation.settings import Settings
+from varistar.lightcurves.shards import read_shard
+from varistar.physics.spots import SpotPrior, simulate_positive
+from varistar.surveys.definition import Survey
+
+from .splits import SPLITS
+
+SIMULATIONS_PER_SHARD = 1024
+SimulationItem = tuple[Path, pl.DataFrame, "SampleSettings", float, Path]
+
+
+class SampleSettings(Settings):
+    """One training sample: its templates, its size and its stars.
+
+    Attributes
+    ----------
+    templates : name of the template set.
+    simulations : number of examples; templates repeat when there are fewer of them.
+    prior : distributions that the stars are drawn from.
+    """
+
+    templates: str
+    simulations: Annotated[int, Field(gt=0)]
+    seed: int = 88
+    prior: SpotPrior = SpotPrior()
+
+
+def plan_examples(templates: pl.DataFrame, settings: SampleSettings) -> pl.DataFrame:
+    """Which template carries which simulation: one row per example, with `simulation`, `template` and `split`.
+
+    Every template is used n or n + 1 times, in a shuffled order, so that the sample's splits have the templates'
+    shares.
+    """
+    order = np.random.default_rng(settings.seed).permutation(templates.height)
+    rows = np.tile(order, -(-settings.simulations // templates.height))[: settings.simulations]
+    chosen = templates.sort("star_id").select("star_id", "split", "shard", "row")[rows]
+    return chosen.rename({"star_id": "template"}).with_columns(simulation=pl.int_range(pl.len(), dtype=pl.Int64))
+
+
+def build_simulations(
+    templates: Path, settings: SampleSettings, window_start: float, folder: Path, workers: int | None = None
+) -> int:
+    """Simulate every example of a sample; returns the number of draws refused because their flux was not positive.
+
+    Parameters
+    ----------
+    templates : folder of a template set.
+    window_start : time [d] at which the simulated window begins, the survey's first day.
+    folder : receives `<split>/part-*.parquet`, one row per example: `simulation`, `template`, its `shard` and `row` in
+        the template set, `period_days` (equatorial), `effective_period_days` (what the light curve shows), the star's
+        other parameters, `median_flux`, `n_redraws`, and
+        `spot_flux`, a list with one value for each epoch of the template. A part's templates stand in one shard.
+    """
+    plan = plan_examples(pl.read_parquet(templates / "stars.parquet"), settings)
+    items: list[SimulationItem] = []
+    for split in SPLITS:
+        parts = [
+            part
+            for _, examples in plan.filter(split=split).sort("shard", "row").group_by("shard", maintain_order=True)
+            for part in examples.iter_slices(SIMULATIONS_PER_SHARD)
+        ]
+        names = [folder / split / f"part-{number:05d}.parquet" for number in range(len(parts))]
+        items += [(templates, part, settings, window_start, name) for part, name in zip(parts, names, strict=True)]
+    redraws = 0
+    for item, outcome in run_items(_simulate_shard, items, workers, "simulations"):
+        if isinstance(outcome, Failure):
+            raise DataError(f"{item[-1].name}: {outcome.reason}")
+        redraws += outcome
+    return redraws
+
+
+def _simulate_shard(item: SimulationItem) -> int:
+    folder, plan, settings, window_start, target = item
+    light_curves = read_shard(folder / plan["shard"][0], columns=["time", "flux", "flux_err"])
+    rows, fluxes = [], []
+    for example in plan.iter_rows(named=True):
+        epochs = light_curves["time"][slice(*light_curves.offsets[example["row"] : example["row"] + 2])]
+        star = simulate_positive(settings.prior, epochs, window_start, settings.seed, example["simulation"])
+        parameters = asdict(star.parameters)
+        truth = {"period_days": parameters.pop("period"), "effective_period_days": star.effective_period}
+        rows.append(example | truth | parameters | {"median_flux": star.median, "n_redraws": star.n_redraws})
+        fluxes.append(star.flux.astype(np.float32))
+    offsets = np.concatenate([[0], np.cumsum([len(flux) for flux in fluxes])])
+    spot_flux = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(fluxes)))
+    table = pl.DataFrame(rows).to_arrow().append_column("spot_flux", spot_flux)
+    with atomic_path(target) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return sum(row["n_redraws"] for row in rows)
+
+
+def main(name: str) -> None:
+    """The stage: sample `name` of params.yaml."""
+    root = find_root()
+    settings = read_section(root, f"periods.samples.{name}", SampleSettings)
+    survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
+    templates = root / "build/periods/templates" / settings.templates
+    with atomic_folder(root / "build/periods/simulations" / name) as folder:
+        redraws = build_simulations(templates, settings, survey.window[0], folder)
+    print(f"{name}: {settings.simulations} simulations; {redraws} draws with non-positive flux were drawn again")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

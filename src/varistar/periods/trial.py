@@ -1,0 +1,42 @@
+"""One training outside the pipeline: the same run, checkpoint and calibration, but its result is not a stage's."""
+
+from pathlib import Path
+
+from varistar.experiments.content import write_content
+from varistar.foundation.errors import DataError
+from varistar.foundation.params import read_section
+
+from .calibrate import calibrate
+from .settings import Preset
+from .train import train_variant
+from .variants import Variant
+
+
+def train_trial(root: Path, name: str, preset: str | None = None, output: Path | None = None) -> Path:
+    """Train and calibrate variant `name`; returns the folder of the model.
+
+    Parameters
+    ----------
+    preset : takes network and training from `periods.presets` instead of the variant's own.
+    output : folder of the model; by default `build/trials/<name>`, or `<name>-<preset>`.
+
+    Raises
+    ------
+    DataError
+        When the variant's images have not been made.
+    """
+    variant = read_section(root, f"periods.variants.{name}", Variant)
+    label = name
+    if preset:
+        chosen = read_section(root, f"periods.presets.{preset}", Preset)
+        variant = variant.model_copy(update={"network": chosen.network, "training": chosen.training})
+        label = f"{name}-{preset}"
+    images = root / "build/periods/images" / variant.images
+    if not images.is_dir():
+        raise DataError(
+            f"{images}: these images have not been made; make them with `dvc repro images@{variant.images}`"
+        )
+    output = output or root / "build/trials" / label
+    content = train_variant(root, label, variant, output, output.with_name(f"{output.name}.history.parquet"))
+    write_content(output, calibrate(content, [images / "calibration"]))
+    return output

@@ -1,0 +1,1 @@
+"""What stars do: starspots and, later, flares, pulsation, eclipses and red noise."""

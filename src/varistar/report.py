@@ -1,0 +1,79 @@
+"""What a user asks after a rebuild: what came out, where it is, and whether all is in order."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+from varistar.experiments.registry import Champion, champion
+from varistar.foundation.errors import RegistryError
+from varistar.foundation.files import read_json
+from varistar.periods.compare import comparison_lines
+from varistar.periods.measure import WING
+
+CATALOG = "build/catalog/periods.parquet"
+
+
+def report_lines(root: Path) -> list[str]:
+    """The comparison of all methods, the champion, the catalog's size, and where runs, catalog and figures are."""
+    lines = []
+    summary = root / "metrics/periods.json"
+    if summary.exists():
+        lines += comparison_lines(read_json(summary))
+    lines += ["", _champion_line(root)]
+    catalog = root / CATALOG
+    if catalog.exists():
+        stars = pl.scan_parquet(catalog)
+        total, trusted = stars.select(pl.len(), (pl.col("fractional_uncertainty") < 0.25).sum()).collect().row(0)
+        lines.append(f"catalog:  {catalog} ({total} stars, {trusted} with sigma / period below 25%)")
+    lines.append(f"figures:  {root / 'build/figures/periods'}")
+    lines.append(f"runs:     `make ui` opens {root / 'mlruns/mlflow.db'} at http://127.0.0.1:5000")
+    return lines
+
+
+def status_lines(root: Path) -> tuple[list[str], bool]:
+    """Whether data, pipeline and champion are in order, a line each.
+
+    A stage whose result is not on this machine but whose inputs are those of dvc.lock is in order: it need not run.
+    """
+    lines, in_order = [], True
+    for name, wanted in (("data", "data.dvc"), ("models", "models.dvc")):
+        if not (root / wanted).exists():
+            continue
+        here, said = _dvc(root, "status", "--quiet", wanted)
+        in_order &= here
+        lines.append(f"{name}: " + ("as recorded" if here else f"not as recorded in {wanted}; try `make pull`{said}"))
+    ran, said = _dvc(root, "repro", "--dry", "--allow-missing")
+    stale = [line for line in said.splitlines() if line.startswith("Running stage")]
+    in_order &= ran and not stale
+    lines.append("pipeline: " + ("up to date" if ran and not stale else "; ".join(stale) or said))
+    try:
+        champion(root, WING)
+    except RegistryError:
+        in_order = False
+    lines.append(_champion_line(root))
+    return lines, in_order
+
+
+def _champion_line(root: Path) -> str:
+    try:
+        best: Champion = champion(root, WING)
+    except RegistryError as error:
+        return f"champion: {error}"
+    score = best.comparison.challenger.metrics.get("within_10pct")
+    return f"champion: {best.content_hash:.12} since {best.since} ({score:.3f} of its test stars within 10%)"
+
+
+def _dvc(root: Path, *arguments: str) -> tuple[bool, str]:
+    """Whether a DVC command succeeded, and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"DVC_NO_ANALYTICS": "1"},
+    )
+    return done.returncode == 0, (done.stdout + done.stderr).strip()

@@ -1,0 +1,1 @@
+"""From time to period: the chunked Lomb-Scargle transform and periodograms."""

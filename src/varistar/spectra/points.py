@@ -1,0 +1,112 @@
+"""The points of one star as the spectra's kernels take them: checked, in order of time, and scaled."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..foundation.errors import ConfigError, DataError
+
+#: Powers are squares of flux over error, and must be finite.
+LARGEST_RATIO = 1e150
+
+
+class Points(NamedTuple):
+    """One star's points, scaled so that no sum over them overflows.
+
+    Attributes
+    ----------
+    time : float64 (n_points,), ascending [d]
+    flux : float64 (n_points,)
+        Of zero weighted mean and unit weighted scatter.
+    weight : float64 (n_points,)
+        1 / flux_err^2 in units of the largest.
+    unit : float
+        What a weighted sum of squares of `flux` is multiplied with to be one of the given flux over its errors.
+    """
+
+    time: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    unit: float
+
+
+def read_points(time: ArrayLike, flux: ArrayLike, flux_err: ArrayLike) -> Points | None:
+    """Check, sort and scale one star's points; None where there is nothing that varies.
+
+    Parameters
+    ----------
+    time, flux, flux_err : (n_points,)
+        In any order of time.
+
+    Raises
+    ------
+    DataError
+        For a value that is not finite, an error that is not positive, or arrays of different lengths.
+    """
+    # Copies, since compiled kernels take writable arrays only, or would be compiled anew for others.
+    x, y, e = (np.array(values, dtype=np.float64, order="C") for values in (time, flux, flux_err))
+    if not (x.ndim == 1 and x.shape == y.shape == e.shape):
+        raise DataError(f"time, flux and flux_err must be equally long; got shapes {x.shape}, {y.shape} and {e.shape}")
+    for name, values in (("time", x), ("flux", y), ("flux_err", e)):
+        if not (finite := np.isfinite(values)).all():
+            point = int(np.argmin(finite))
+            raise DataError(f"{name} is {values[point]} at point {point}; points that are not finite must be cut first")
+    if len(x) == 0:
+        return None
+    smallest = e.min()
+    if not smallest > 0.0:
+        raise DataError(f"flux_err is {smallest} at point {int(np.argmin(e))}; errors must be positive")
+    if np.any(x[1:] < x[:-1]):
+        order = np.argsort(x, kind="stable")
+        x, y, e = x[order], y[order], e[order]
+    return _scaled(x, y, e, smallest)
+
+
+def read_grid(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """One axis of an image as a checked array of at least one finite number.
+
+    Raises
+    ------
+    ConfigError
+        When it is anything else.
+    """
+    grid = np.array(values, dtype=np.float64, order="C")
+    if grid.ndim != 1 or len(grid) == 0:
+        raise ConfigError(f"the {name}s must be a list of at least one; got shape {grid.shape}")
+    if not (finite := np.isfinite(grid)).all():
+        raise ConfigError(f"every {name} must be finite; got {grid[~finite][0]}")
+    return grid
+
+
+def read_offsets(offsets: ArrayLike, n_points: int) -> list[int]:
+    """The limits between stars in flat arrays of `n_points`, as a list that starts at 0 or later and never falls.
+
+    Raises
+    ------
+    DataError
+        When they fall or point outside the arrays.
+    """
+    limits = np.asarray(offsets)
+    if limits.ndim != 1 or len(limits) == 0 or limits[0] < 0 or limits[-1] > n_points or np.any(np.diff(limits) < 0):
+        raise DataError(f"offsets must be an ascending list within 0 and the number of points, {n_points}")
+    return [int(limit) for limit in limits]
+
+
+def _scaled(x: NDArray[np.float64], y: NDArray[np.float64], e: NDArray[np.float64], smallest: float) -> Points | None:
+    """Points in the units of the kernels."""
+    weight = (smallest / e) ** 2
+    variation = y - weight @ y / weight.sum()
+    largest = np.abs(variation).max()
+    # A constant flux has a mean that is rounded.
+    if largest <= 4.0 * np.finfo(np.float64).eps * np.abs(y).max():
+        return None
+    variation /= largest
+    scatter = math.sqrt(weight @ variation**2 / weight.sum())
+    if scatter == 0.0:
+        return None
+    ratio = float(largest * scatter / smallest)
+    if not ratio < LARGEST_RATIO:
+        raise DataError(f"flux varies by {largest:.3g} with errors of {smallest:.3g}: the ratio must be below 1e150")
+    return Points(x, variation / scatter, weight, ratio**2)

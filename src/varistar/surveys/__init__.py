@@ -1,0 +1,1 @@
+"""Where light curves come from: survey definitions, the simulated sky and folders of files."""

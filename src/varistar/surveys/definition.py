@@ -1,0 +1,43 @@
+"""A survey as data: its bands, time system, window, cuts, period range and aliases.
+
+Surveys stand in params.yaml under `surveys`, so that a new one is an entry there and no code.
+"""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from varistar.foundation.settings import Settings
+from varistar.lightcurves.cuts import Cuts
+from varistar.lightcurves.table import TimeSystem
+
+PositiveDays = Annotated[float, Field(gt=0)]
+
+
+class Survey(Settings):
+    """What varistar has to know of a survey.
+
+    Attributes
+    ----------
+    window : (first, last) time of the survey [d, in `time_system`]; transforms span it, whatever a star's own epochs.
+    cuts : the quality cuts of light curves; `cuts.window` is usually the same window.
+    period_range : shortest and longest period searched [d].
+    aliases : periods [d] at which the sampling or the Moon imitates a signal, by name.
+    alias_width : half width of an alias as a fraction of its period.
+    """
+
+    description: str
+    time_system: TimeSystem
+    window: tuple[float, float]
+    cuts: Cuts
+    period_range: tuple[PositiveDays, PositiveDays]
+    aliases: dict[str, PositiveDays] = {}
+    alias_width: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name in ("window", "period_range"):
+            first, last = getattr(self, name)
+            if not first < last:
+                raise ValueError(f"{name} must run from the smaller to the larger value")
+        return self

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The whole pipeline at smoke size, in a scratch clone of the last commit, so that params, lock and metrics here stay.
+set -euo pipefail
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+git clone --quiet . "$scratch/varistar"
+cd "$scratch/varistar"
+export PYTHONPATH="$PWD/src"
+varistar size smoke --yes
+dvc pull --quiet data.dvc
+dvc repro --quiet compare
+varistar promote periods --force --reason "smoke test: any network will do"
+dvc repro --quiet catalog
+varistar report
+varistar predict periods data/light_curves --output "$scratch/again.parquet"
+python - "$scratch/again.parquet" build/catalog/periods.parquet <<'PYTHON'
+import sys
+
+import polars as pl
+
+again, catalog = (pl.read_parquet(path) for path in sys.argv[1:])
+assert catalog.height > 100, catalog.height
+assert again.equals(catalog), "predicting again gave another catalog"
+PYTHON
+dvc repro --quiet
+varistar status

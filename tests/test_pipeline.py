@@ -1,0 +1,81 @@
+"""dvc.yaml and the code agree: every stage depends on exactly the modules that it imports."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SOURCE = REPOSITORY / "src"
+
+
+def read_stages() -> dict[str, dict[str, Any]]:
+    """The stages of dvc.yaml; of a group, what each member does."""
+    stages = YAML(typ="safe").load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    return {name: stage.get("do", stage) for name, stage in stages.items()}
+
+
+def import_closure(module: Path) -> set[Path]:
+    """The module and every module of varistar that it imports, directly or not, at any depth of nesting.
+
+    Imports for type checkers alone do not count: nothing of them runs.
+    """
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        package = list(path.relative_to(SOURCE).with_suffix("").parts)[:-1]
+        for node in _running_nodes(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else []
+                names = [*base, *(node.module or "").split(".")] if node.module else base
+                waiting += _modules_of(names, [alias.name for alias in node.names])
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    waiting += _modules_of(alias.name.split("."), [])
+    return found
+
+
+def _running_nodes(tree: ast.AST) -> list[ast.AST]:
+    nodes, waiting = [], [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting += node.orelse
+            continue
+        nodes.append(node)
+        waiting += ast.iter_child_nodes(node)
+    return nodes
+
+
+def _modules_of(names: list[str], imported: list[str]) -> list[Path]:
+    if not names or names[0] != "varistar":
+        return []
+    place = SOURCE.joinpath(*names)
+    if place.with_suffix(".py").exists():
+        return [place.with_suffix(".py")]
+    return [place / f"{name}.py" for name in imported if (place / f"{name}.py").exists()]
+
+
+STAGES = read_stages()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stage_depends_on_what_it_imports(name: str) -> None:
+    module = SOURCE / "varistar/periods" / f"{name}.py"
+    if name == "catalog":
+        module = SOURCE / "varistar/catalog/survey.py"
+    wanted = {path.relative_to(REPOSITORY).as_posix() for path in import_closure(module)}
+    listed = {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")}
+    assert listed == wanted, f"missing: {sorted(wanted - listed)}; too many: {sorted(listed - wanted)}"
+
+
+def test_each_stage_runs_the_module_of_its_name() -> None:
+    for name, stage in STAGES.items():
+        module = "varistar.catalog.survey" if name == "catalog" else f"varistar.periods.{name}"
+        assert stage["cmd"].startswith(f"python -m {module}"), stage["cmd"]
