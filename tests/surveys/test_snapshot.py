@@ -12,7 +12,7 @@ from varistar.foundation.files import folder_hash
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import COLUMNS, concatenate
 from varistar.surveys.sky import SkySettings, StarCounts, simulate_field, simulate_sky, survey_nights
-from varistar.surveys.snapshot import SHARDS, write_snapshot
+from varistar.surveys.snapshot import CONTENT, SHARDS, write_snapshot
 
 SMALL = SkySettings(
     n_fields=35,
@@ -74,17 +74,23 @@ def test_a_shared_cadence_packs_well(tmp_path: Path) -> None:
     assert size / points < 4.2
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    tiny = SkySettings(n_fields=1, counts=StarCounts(**(dict.fromkeys(StarCounts.model_fields, 0) | {"constant": 1})))
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "old").write_text("old")
-    write_snapshot(tiny, tmp_path / "data")
-    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == [
-        "README.md",
-        "light_curves",
-        "stars.parquet",
-        "truth.parquet",
-    ]
+TINY = SkySettings(n_fields=1, counts=StarCounts(**(dict.fromkeys(StarCounts.model_fields, 0) | {"constant": 1})))
+
+
+def test_a_snapshot_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "light_curves").mkdir(parents=True)
+    (folder / "light_curves" / "part-00099.parquet").write_text("old")
+    write_snapshot(TINY, folder)
+    assert {path.name for path in folder.iterdir()} == CONTENT
+    assert [path.name for path in (folder / "light_curves").iterdir()] == ["part-00000.parquet"]
+
+
+def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(DataError, match=r"holds 'thesis\.tex'"):
+        write_snapshot(TINY, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
 
 
 def test_a_sky_without_stars_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:

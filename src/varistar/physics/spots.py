@@ -121,8 +121,8 @@ def simulate_positive(
 ) -> SpottedStar:
     """Simulate star `number` of the sky `seed`: draw it from `prior` until its flux is positive everywhere.
 
-    About 3 % of the paper's prior are redrawn, all of them very active. The result depends on the arguments alone, so
-    stars may be simulated in any order, in shards of any size and by any number of workers.
+    Of the paper's prior 3 % are redrawn, all of at least three times the Sun's activity. The result depends on the
+    arguments alone, so stars may be simulated in any order, in shards of any size and by any number of workers.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ from .exact import exact_power
 from .points import Points, read_grid, read_offsets, read_points
 
 #: Widths from a node beyond which a point's weight, exp(-36), is lost in the rounding of a point at the node.
-EMPTY_RADIUS = 6.0
+EMPTY_RADIUS = 5.0
 #: Cells whose estimated error exceeds this fraction of their power are summed point by point.
 TOLERANCE = 5e-7
 #: More numbers than these (1 GiB) are not folded at once; such grids are summed point by point.
@@ -322,8 +322,8 @@ def _solve_row(
     """One period of `_solve`, without branches, for vector instructions.
 
     With sums per weight, M the 2 x 2 matrix of (CC, CS; CS, SS), v = (CY, SY) and u = M^-1 v the fitted amplitudes, the
-    power per weight is u.v/2, and errors dM and dv change it by u.dv - u.dM.u/2. M is solved by elimination from the
-    larger of CC and SS, which confines the rounding of a nearly singular M to the direction that it hardly weighs.
+    power per weight is u.v/2, and errors dM and dv change it by u.dv - u.dM.u/2. M is solved by elimination: the closed
+    formula with its determinant would spread the rounding of a nearly singular M over all of u.
     """
     for i in range(power.size):
         total = zeroth[2 * i]
@@ -333,20 +333,15 @@ def _solve_row(
         cos2, sin2 = second[2 * i] * share, second[2 * i + 1] * share
         cc, ss, cs = 0.5 + 0.5 * cos2 - c * c, 0.5 - 0.5 * cos2 - s * s, 0.5 * sin2 - c * s
         cy, sy = first_y[2 * i] * share - c * y, first_y[2 * i + 1] * share - s * y
-        swap = cc < ss
-        aa = ss if swap else cc
-        bb = cc if swap else ss
-        ay = sy if swap else cy
-        by = cy if swap else sy
-        slope = cs / aa
-        bb -= slope * cs
-        by -= slope * ay
-        amplitude_b = by / bb
-        amplitude_a = ay / aa - slope * amplitude_b
-        explained = 0.5 * (ay * ay / aa + by * amplitude_b)
-        amplitude = abs(amplitude_a) + abs(amplitude_b)
+        slope = cs / cc
+        rest = ss - slope * cs
+        amplitude_s = (sy - slope * cy) / rest
+        amplitude_c = cy / cc - slope * amplitude_s
+        explained = 0.5 * (amplitude_c * cy + amplitude_s * sy)
+        amplitude = abs(amplitude_c) + abs(amplitude_s)
         error = noise * share + rounding
-        accurate = (total > 0.0) & (bb > 100.0 * error)
+        # The smaller eigenvalue of M is at least cc rest / (cc + ss); beyond its reach the estimate is no bound.
+        accurate = (total > 0.0) & (cc * rest > 100.0 * error * (cc + ss))
         accurate &= amplitude * error * (1.0 + abs(y) + amplitude) <= TOLERANCE * explained
         power[i] = total * explained if accurate & wanted[i] else 0.0
         wanted[i] &= not accurate

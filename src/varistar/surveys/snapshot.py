@@ -1,12 +1,9 @@
-"""The simulated sky as files: the data set that is embedded in the project.
+"""The simulated sky as files: the data set that is embedded in the project (`varistar survey simulate`).
 
-    python -m varistar.surveys.snapshot <folder>
-
-writes `light_curves/part-*.parquet`, `stars.parquet`, `truth.parquet` and a datasheet, `README.md`. The same settings
-give the same bytes. The folder is replaced as a whole, or not at all.
+A folder with `light_curves/part-*.parquet`, `stars.parquet`, `truth.parquet` and a datasheet, `README.md`. The same
+settings give the same bytes. The folder is replaced as a whole, or not at all.
 """
 
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,6 +18,9 @@ from .sky import CATALOG, SURVEY, TRUTH, Sky, SkySettings, iterate_fields
 
 #: A set is cut into at least this many shards; no shard parts a field, since its stars share their exposures.
 SHARDS = 16
+
+#: What a snapshot's folder holds.
+CONTENT = {"light_curves", "stars.parquet", "truth.parquet", "README.md"}
 
 COLUMN_MEANINGS = {
     "star_id": "name of the star; eighteen digits that say nothing about it",
@@ -56,10 +56,14 @@ def write_snapshot(settings: SkySettings, folder: Path) -> Path:
     Raises
     ------
     DataError
-        When the settings ask for no star, or the folder cannot be written.
+        When the settings ask for no star, or the folder cannot be written or holds something else, which would be lost.
     """
     if not any(settings.counts.model_dump().values()):
         raise DataError(f"{folder}: these settings ask for a sky without stars")
+    if folder.exists() and (foreign := sorted({path.name for path in folder.iterdir()} - CONTENT)):
+        raise DataError(
+            f"{folder}: holds '{foreign[0]}', which is no part of a simulated sky; name a folder of its own"
+        )
     fields_per_shard = max(1, settings.n_fields // SHARDS)
     stars, truth, points = [], [], 0
     with atomic_folder(folder) as temporary:
@@ -88,14 +92,14 @@ def _datasheet(settings: SkySettings, truth: pl.DataFrame, points: int) -> str:
     first, last = settings.window
     return f"""# A simulated sky
 
-**Not real data.** These light curves were simulated by `varistar.surveys.snapshot` in the likeness of ASAS-SN's
+**Not real data.** These light curves were simulated by varistar in the likeness of ASAS-SN's
 g-band light curves; no star, position or measurement in them is real. `docs/sky.md` says how, and how alike they are.
 
 - {truth.height} stars in {settings.n_fields} fields, {points} points (survey `{SURVEY}`), seed {settings.seed}
 - {", ".join(f"{count} {kind}" for kind, count in kinds.iter_rows())}
 - MJD {first} to {last}, and {settings.margin_days:g} days more on both sides; time system MJD_UTC; fluxes in mJy
 - numbers are rounded to powers of two: flux and magnitude to at least {settings.steps_per_error:g} steps per error
-- made by `python -m varistar.surveys.snapshot <folder>`; the same settings give the same bytes
+- made by `varistar survey simulate --output <folder>`; the same settings give the same bytes
 - free of any rights: it was made by a program
 
 ## light_curves/part-*.parquet
@@ -122,12 +126,3 @@ One row per star. A non-detection has a flux below the limit, and no magnitude.
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(["| column | meaning |", "|---|---|", *(f"| `{name}` | {meaning} |" for name, meaning in rows)])
-
-
-def main() -> None:
-    """Write the default sky into the folder that is named on the command line."""
-    print(write_snapshot(SkySettings(), Path(sys.argv[1])))
-
-
-if __name__ == "__main__":
-    main()
