@@ -1,6 +1,7 @@
 # The whole of varistar from a fresh clone: `make repro` and `make test` need Python 3.11 or newer, git and make.
 PYTHON ?= python3
 VENV := .venv
+HOST ?= 127.0.0.1
 BIN := $(CURDIR)/$(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export PATH := $(BIN):$(PATH)
@@ -41,7 +42,7 @@ smoke: $(INSTALLED) ## run the whole pipeline at smoke size in a scratch clone
 	bash tests/smoke.sh
 
 ui: $(INSTALLED) ## open the MLflow UI on the runs, http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port 5000 \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host $(HOST) --port 5000 \
 		--backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
 
 pull: $(INSTALLED) ## fetch data, champion and catalog from the in-repo store

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from varistar import __version__
-from varistar.foundation.errors import VaristarError
+from varistar.foundation.errors import VaristarError, one_sentence
 
 app = typer.Typer(
     help="Train neural networks that measure variable stars, compare them, promote the best, run it over a survey.",
@@ -29,11 +29,8 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 
 def main() -> None:
     """Run the command line; a mistake of the user ends in one sentence and exit code 2."""
-    try:
+    with one_sentence():
         app()
-    except VaristarError as error:
-        print(f"varistar: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _version(wanted: bool) -> None:

@@ -46,9 +46,10 @@ def status_lines(root: Path) -> tuple[list[str], bool]:
         in_order &= here
         lines.append(f"{name}: " + ("as recorded" if here else f"not as recorded in {wanted}; try `make pull`{said}"))
     ran, said = _dvc(root, "repro", "--dry", "--allow-missing")
-    stale = [line for line in said.splitlines() if line.startswith("Running stage")]
+    stale = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
     in_order &= ran and not stale
-    lines.append("pipeline: " + ("up to date" if ran and not stale else "; ".join(stale) or said))
+    wanted = f"`dvc repro` would run {', '.join(stale)}" if stale else said
+    lines.append("pipeline: " + ("up to date" if ran and not stale else wanted))
     try:
         champion(root, WING)
     except RegistryError:

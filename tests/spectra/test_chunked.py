@@ -420,6 +420,17 @@ def test_one_absurd_error_does_not_spoil_the_others(path: str, factor: float) ->
     assert_true_to_oracle(chunked_lombscargle(*c, PERIODS, NODES), c, PERIODS, NODES, 2.0)
 
 
+def test_points_whose_weights_underflow_count_for_nothing(path: str) -> None:
+    c = curve(uniform, 50, seed=19)
+    c.flux_err[:] = 1e170
+    c.flux_err[20:24] = 0.01
+    heavy = chunked_lombscargle(*(v[20:24] for v in c), PERIODS, NODES)
+    power = chunked_lombscargle(*c, PERIODS, NODES)
+    compared = cells_with_data(c.time[20:24], PERIODS, NODES)
+    assert np.isfinite(power).all()
+    np.testing.assert_allclose(power[compared], heavy[compared], rtol=1e-6)
+
+
 @needs_80_bits
 def test_an_outlier_does_not_spoil_the_others(path: str) -> None:
     c = curve(seasonal, 200, seed=14)

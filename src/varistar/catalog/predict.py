@@ -28,6 +28,8 @@ from .columns import CATALOG, REFUSED, flag
 from .files import check_ending, write_parts
 
 FILES_PER_PIECE = 64
+_NO_STARS = pl.DataFrame(schema={name: column.dtype for name, column in CATALOG.items()})
+_NO_REFUSALS = pl.DataFrame(schema=REFUSED)
 
 
 @dataclass(frozen=True)
@@ -113,22 +115,20 @@ def _predict_piece(item: tuple[int, Sequence[Path], Path, Path]) -> None:
     number, files, model, parts = item
     torch.set_num_threads(1)
     meter = PeriodMeter.of_folder(model)
-    tables, refused = [], []
+    tables, refused = [_NO_STARS], [_NO_REFUSALS]
     for file in files:
         try:
             light_curves = read(file)
         except DataError as error:
-            refused.append(pl.DataFrame({"star_id": [file.stem], "source": [str(file)], "reason": [str(error)]}))
+            row = {"star_id": [file.stem], "source": [_shown(file)], "reason": [str(error)]}
+            refused.append(pl.DataFrame(row, schema=REFUSED))
             continue
         kept, losses = apply_cuts(light_curves, meter.survey.cuts)
-        lost = losses.filter(~pl.col("kept")).select("star_id", pl.lit(str(file)).alias("source"), "reason")
-        refused.append(lost)
+        lost = losses.filter(~pl.col("kept")).with_columns(source=pl.lit(_shown(file)))
+        refused.append(lost.select(*REFUSED))
         tables.append(_catalog_rows(kept, meter, content_hash(model)))
-    _write(pl.concat(tables) if tables else _catalog_rows_of_none(), _rows(parts, number))
-    _write(
-        pl.concat(refused, how="vertical").select(REFUSED) if refused else pl.DataFrame(schema=REFUSED),
-        _refused(parts, number),
-    )
+    _write(pl.concat(tables), _rows(parts, number))
+    _write(pl.concat(refused), _refused(parts, number))
 
 
 def _catalog_rows(light_curves: LightCurves, meter: PeriodMeter, model: str) -> pl.DataFrame:
@@ -137,8 +137,9 @@ def _catalog_rows(light_curves: LightCurves, meter: PeriodMeter, model: str) -> 
     return table.select(pl.col(name).cast(column.dtype) for name, column in CATALOG.items())
 
 
-def _catalog_rows_of_none() -> pl.DataFrame:
-    return pl.DataFrame(schema={name: column.dtype for name, column in CATALOG.items()})
+def _shown(file: Path) -> str:
+    """A path as the catalog gives it: relative where the file lies below the working folder."""
+    return str(file.resolve().relative_to(Path.cwd()) if file.resolve().is_relative_to(Path.cwd()) else file)
 
 
 def _rows(parts: Path, number: int) -> Path:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from varistar.experiments.registry import champion
+from varistar.foundation.errors import one_sentence
 from varistar.foundation.params import find_root
 from varistar.periods.measure import WING
 
@@ -22,4 +23,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -6,8 +6,10 @@ checkpoint ends with the same weights as one that was not.
 
 import logging
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,7 +71,10 @@ def fit(
     torch.set_num_threads(settings.threads)
     # Inputs and loaders are made anew in each epoch, so that order and dropout follow from (seed, epoch).
     recorder = _Recorder(on_epoch)
-    best = ModelCheckpoint(checkpoints, filename="best", monitor="validation_loss", save_last=True, enable_version_counter=False)
+    stopping = _Stopping("validation_loss", patience=settings.patience)
+    best = ModelCheckpoint(checkpoints, filename="best", monitor="validation_loss", enable_version_counter=False)
+    # Not `save_last` of the above, which keeps the last epoch only if it was the best.
+    every = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False)
     trainer = lightning.Trainer(
         max_epochs=settings.max_epochs,
         accelerator=settings.accelerator,
@@ -79,16 +84,16 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[recorder, EarlyStopping("validation_loss", patience=settings.patience), best],
+        callbacks=[recorder, stopping, best, every],
     )
     module = _Module(network, loss, score, settings, steps=-(-len(train) // settings.batch_size))
-    batches = _Batches(train, settings, module), _Batches(validation, settings.model_copy(update={"shuffle": False}), None)
+    batches = _Batches(train, settings, module), _Batches(validation, settings, None)
     last = checkpoints / "last.ckpt"
-    trainer.fit(module, *batches, ckpt_path=last if last.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    with _keyboard_interrupts():
+        trainer.fit(module, *batches, ckpt_path=last if last.exists() else None)
     state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     weights = {name.removeprefix("network."): value for name, value in state["state_dict"].items()}
+    last.unlink()  # first, since a last epoch without its best one could not be resumed
     shutil.rmtree(checkpoints)
     return Fit(weights, int(state["epoch"]), recorder.history)
 
@@ -139,7 +144,9 @@ class _Module(lightning.LightningModule):
             return optimizer
         if s.schedule == "plateau":
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.7, patience=3)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"}}
+            # After the epoch's last batch: Lightning's own "epoch" comes after the checkpoint, which would miss it.
+            when = {"monitor": "validation_loss", "interval": "step", "frequency": self.steps}
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, **when}}
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.learning_rate, total_steps=s.max_epochs * self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
@@ -166,15 +173,19 @@ class _Batches:
 
 
 class _Recorder(Callback):
-    """Collects each epoch's metrics, survives a checkpoint, and tells `on_epoch`."""
+    """Collects each epoch's metrics and the rate it began with, survives a checkpoint, and tells `on_epoch`."""
 
     def __init__(self, on_epoch: OnEpoch | None) -> None:
         self.on_epoch = on_epoch
         self.history: list[Metrics] = []
+        self.learning_rate = 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        metrics["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        metrics["learning_rate"] = self.learning_rate
         self.history.append(metrics)
         if self.on_epoch:
             self.on_epoch(trainer.current_epoch, metrics)
@@ -184,6 +195,24 @@ class _Recorder(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["history"])
+
+
+class _Stopping(EarlyStopping):
+    """Early stopping that does not train on when it is resumed after its last epoch."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
+
+
+@contextmanager
+def _keyboard_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C what it is: Lightning makes an exit of the first and ignores all that follow."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def _quiet() -> None:

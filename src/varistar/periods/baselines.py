@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.lightcurves.shards import read_shard
@@ -51,12 +51,12 @@ def chunked_argmax(lightcurves: LightCurves, survey: Survey) -> tuple[np.ndarray
 def _baseline_shard(item: tuple[Path, Survey]) -> pl.DataFrame:
     path, survey = item
     light_curves = read_shard(path, columns=["time", "flux", "flux_err"])
-    flat = (light_curves[name] for name in ("time", "flux", "flux_err"))
+    time, flux, flux_err = (light_curves[name] for name in ("time", "flux", "flux_err"))
     published, delta_chi2 = chunked_argmax(light_curves, survey)
     return pl.DataFrame(
         {
             "star_id": list(light_curves.star_id),
-            "lomb_scargle": lombscargle_peak_batch(*flat, light_curves.offsets, *survey.period_range)[0],
+            "lomb_scargle": lombscargle_peak_batch(time, flux, flux_err, light_curves.offsets, *survey.period_range)[0],
             "chunked_argmax": published,
             "chunked_argmax_delta_chi2": delta_chi2,
         }
@@ -86,4 +86,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

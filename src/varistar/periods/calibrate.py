@@ -16,7 +16,7 @@ from torch import Tensor
 
 from varistar.bulk.arrays import join_arrays, open_arrays
 from varistar.experiments.content import ModelContent, read_content, write_content
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.params import find_root, read_section
 
 from .measure import PeriodMeter
@@ -83,4 +83,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

@@ -13,7 +13,7 @@ import polars as pl
 from varistar.experiments.content import read_content
 from varistar.figures.periods import comparison_figure, predicted_figure
 from varistar.figures.style import save_figure
-from varistar.foundation.errors import ConfigError
+from varistar.foundation.errors import ConfigError, one_sentence
 from varistar.foundation.files import read_json, write_json
 from varistar.foundation.params import find_root, lookup, read_params
 
@@ -78,7 +78,7 @@ def comparison_lines(summary: dict[str, Any]) -> list[str]:
             f"{sample}: {n} test stars",
             f"  {'method':<28}{'within 10%':>22}{'20%':>8}{'trusted':>9}{'of them right':>15}",
         ]
-        for method, row in rows.items():
+        for method, row in sorted(rows.items(), key=_best_first):
             low, high = row["within_10pct_interval"]
             line = f"  {method:<28}{row['within_10pct']:>9.3f} ({low:.3f}-{high:.3f}){row['within_20pct']:>8.3f}"
             if "coverage" in row:
@@ -86,6 +86,12 @@ def comparison_lines(summary: dict[str, Any]) -> list[str]:
                 line += f"{row['coverage']:>9.3f}" + ("" if right is None else f"{right:>15.3f}")
             lines.append(line)
     return lines
+
+
+def _best_first(row: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
+    """Networks before simple methods, the better before the worse."""
+    _, scores = row
+    return "coverage" not in scores, -scores["within_10pct"]
 
 
 def main() -> None:
@@ -103,4 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

@@ -18,7 +18,7 @@ from varistar.experiments.content import content_hash
 from varistar.experiments.packaging import package
 from varistar.experiments.tracking import find_run, run
 from varistar.figures.periods import loss_figure, predicted_figure
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path, folder_hash, write_json
 from varistar.foundation.params import find_root, read_section
 from varistar.lightcurves.shards import read_shard
@@ -113,4 +113,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

@@ -7,7 +7,7 @@ import polars as pl
 
 from varistar.bulk.arrays import write_array_index, write_array_shard
 from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder
 from varistar.foundation.params import find_root, read_section
 from varistar.foundation.settings import Settings
@@ -15,7 +15,6 @@ from varistar.lightcurves.shards import read_shard
 
 from .representation import Representation, make_images
 from .splits import SPLITS
-
 
 _NOTHING = pl.DataFrame(schema={"star_id": pl.String, "shard": pl.Int32, "row": pl.Int32})
 
@@ -72,4 +71,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, read_section
 from varistar.lightcurves.shards import read_shard, write_shard
@@ -97,4 +97,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

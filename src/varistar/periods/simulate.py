@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
@@ -123,4 +123,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

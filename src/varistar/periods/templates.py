@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
@@ -85,8 +85,8 @@ def screen_stars(lightcurves: LightCurves, survey: Survey, max_power: float) -> 
     `max_power`;
     a threshold on power, not on false-alarm probability, because the noise of a survey is not white.
     """
-    flat = (lightcurves[name] for name in ("time", "flux", "flux_err"))
-    period, power = lombscargle_peak_batch(*flat, lightcurves.offsets, *survey.period_range)
+    time, flux, flux_err = (lightcurves[name] for name in ("time", "flux", "flux_err"))
+    period, power = lombscargle_peak_batch(time, flux, flux_err, lightcurves.offsets, *survey.period_range)
     keep = power <= max_power
     periodic = np.flatnonzero(~keep)
     reasons = [f"own period of {period[i]:.2f} d (Lomb-Scargle power {power[i]:.2f})" for i in periodic]
@@ -165,4 +165,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

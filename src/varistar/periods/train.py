@@ -17,7 +17,7 @@ from varistar.experiments.content import ModelContent, write_content
 from varistar.experiments.fit import Fit, Metrics, OnEpoch, fit
 from varistar.experiments.lineage import StageInput, inputs_at
 from varistar.experiments.tracking import run
-from varistar.foundation.errors import DataError
+from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.surveys.definition import Survey
@@ -146,4 +146,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with one_sentence():
+        main(*sys.argv[1:])

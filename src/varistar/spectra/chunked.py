@@ -16,8 +16,8 @@ Short windows hold few points, so that their cells are summed point by point (`e
 the sums of all their cells come from one non-uniform FFT (`bandpass`). Of the latter, a cell in which the rounding
 errors could matter is summed point by point again. Every cell is finite:
 
-- a cell is *empty*, and its power 0, if no point lies within EMPTY_RADIUS = 6 window widths of its node, where a point
-  weighs less than 2.2e-16 of what it weighs at the node (`cells_with_data` tells which cells are not empty);
+- a cell is *empty*, and its power 0, if no point lies within EMPTY_RADIUS = 5 window widths of its node, beyond which a
+  point weighs less than 1.4e-11 of what it weighs at the node (`cells_with_data` tells which cells are not empty);
 - a cell whose points fix fewer than three numbers has the power of the least-squares fit: 0 for one point or for many
   at one time, half the weighted sum of squares about the mean for two.
 
@@ -34,10 +34,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..foundation.errors import ConfigError, DataError
 from .bandpass import REACH, BandPass, band_limits, fft_length
-from .exact import exact_power
+from .exact import exact_power, nearest_point
 from .points import Points, read_grid, read_offsets, read_points
 
-#: Widths from a node beyond which a point's weight, exp(-36), is lost in the rounding of a point at the node.
+#: Widths from a node beyond which points tell nothing about the signal there: their weight is below exp(-25) = 1.4e-11.
 EMPTY_RADIUS = 5.0
 #: Cells whose estimated error exceeds this fraction of their power are summed point by point.
 TOLERANCE = 5e-7
@@ -129,8 +129,8 @@ def cells_with_data(
     precision underflows.
     """
     widths = float(tradeoff) * read_grid(periods, "period")
-    times = np.sort(np.asarray(time, dtype=np.float64))
-    return _distance_to_nearest(times, read_grid(node_times, "node time"))[:, None] <= radius * widths
+    times = np.sort(np.array(time, dtype=np.float64))
+    return _near_cells(times, read_grid(node_times, "node time"), radius * widths).T
 
 
 class ChunkedTransform:
@@ -180,7 +180,7 @@ class ChunkedTransform:
         if points is None:
             out[:] = 0.0
             return out
-        wanted = _distance_to_nearest(points.time, self.node_times) <= EMPTY_RADIUS * self._widths[:, None]
+        wanted = _near_cells(points.time, self.node_times, EMPTY_RADIUS * self._widths)
         self._power[:] = 0.0
         direct = self._first_long_window(len(points.time))
         if direct < len(self.periods):
@@ -260,13 +260,6 @@ def _spacing(node_times: NDArray[np.float64], tolerance: float) -> float:
     return float((node_times[-1] - node_times[0]) / (len(node_times) - 1))
 
 
-def _distance_to_nearest(time: NDArray[np.float64], node_times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of each node to the nearest of the ascending times [d]; infinite without times."""
-    fenced = np.concatenate([[-np.inf], time, [np.inf]])
-    after = np.searchsorted(time, node_times) + 1
-    return np.minimum(node_times - fenced[after - 1], fenced[after] - node_times)
-
-
 def _cheapest_split(
     n_points: float, periods: NDArray[np.float64], tradeoff: float, n_nodes: int, spacing: float, n_fft: int
 ) -> int:
@@ -282,6 +275,20 @@ def _cheapest_split(
     modes = 2 * np.maximum(-first.min(axis=1), (first + count).max(axis=1))
     remaining = np.concatenate([np.cumsum(by_fft[::-1])[::-1] + per_mode * modes, [0.0]])
     return int(np.argmin(np.concatenate([[0.0], np.cumsum(point_by_point)]) + remaining))
+
+
+@njit(cache=True)
+def _near_cells(
+    time: NDArray[np.float64], node_times: NDArray[np.float64], reach: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which nodes have one of the ascending times within each reach, as (n_periods, n_nodes)."""
+    near = np.zeros((reach.size, node_times.size), dtype=np.bool_)
+    if time.size > 0:
+        for i in range(node_times.size):
+            distance = abs(time[nearest_point(time, node_times[i])] - node_times[i])
+            for j in range(reach.size):
+                near[j, i] = distance <= reach[j]
+    return near
 
 
 @njit(cache=True, error_model="numpy")

@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-#: A point is left out of a cell when its weight is below exp(-60) = 1e-26 of that of the cell's nearest point. Weights of
-#: 1e-16 still count where the others stand in a clump: in one of minutes, cosines of long periods vary by no more.
+#: A point is left out of a cell when its weight is below exp(-60) = 1e-26 of that of the cell's nearest point. Weights
+#: of 1e-16 still count where the others stand in a clump: in one of minutes, cosines of long periods vary by no more.
 NEGLIGIBLE_EXPONENT = 60.0
 #: The points leave the second axis open when the regressors' variance along it is below this fraction of that along the
 #: first: coordinates are rounded at 1e-16 to 1e-14 of the first's, the root of this fraction is 1e-12.
@@ -55,9 +55,9 @@ def exact_power(
     power : (n_periods, n_nodes)
         Written in units of flux^2 weight.
     """
-    scratch = np.empty((4, time.size))
+    scratch = np.zeros((4, time.size))
     for i in range(node_times.size):
-        nearest = _nearest(time, node_times[i])
+        nearest = nearest_point(time, node_times[i])
         # A heavier point than the nearest may be that much further away before it weighs nothing.
         exponents = NEGLIGIBLE_EXPONENT - math.log(weight[nearest])
         distance = abs(time[nearest] - node_times[i])
@@ -77,8 +77,8 @@ def exact_power(
 
 
 @njit(cache=True, error_model="numpy")
-def _nearest(time: NDArray[np.float64], node: float) -> int:
-    """The index of the point nearest to `node` in ascending times."""
+def nearest_point(time: NDArray[np.float64], node: float) -> int:
+    """The index of the point nearest to `node`, in ascending times of which there is at least one."""
     after = int(np.searchsorted(time, node))
     if after == time.size or (after > 0 and node - time[after - 1] < time[after] - node):
         return after - 1
@@ -131,10 +131,8 @@ def _polynomial(coefficients: tuple[float, ...], x: float) -> float:
 @njit(cache=True, error_model="numpy")
 def _explained(flux: NDArray[np.float64], begin: np.uint64, n: np.uint64, scratch: NDArray[np.float64]) -> float:
     """Half the weighted sum of squares of the flux that the regressors in `scratch` explain."""
-    total = _centre(flux, begin, n, scratch)
-    if not total > 0.0:
-        return 0.0
-    aa, ab, bb, ya, yb, yy = _covariances(n, scratch)
+    cos_tilt, sin_tilt = _half_angle(*_centre(flux, begin, n, scratch))
+    aa, ab, bb, ya, yb, yy = _covariances(n, scratch, cos_tilt, sin_tilt)
     explained = 0.0
     if aa > 0.0:
         explained = ya * ya / aa
@@ -147,33 +145,35 @@ def _explained(flux: NDArray[np.float64], begin: np.uint64, n: np.uint64, scratc
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def _centre(flux: NDArray[np.float64], begin: np.uint64, n: np.uint64, scratch: NDArray[np.float64]) -> float:
-    """Take the weighted means off the regressors, add the centred flux as scratch[3], and return the sum of weights."""
+def _centre(
+    flux: NDArray[np.float64], begin: np.uint64, n: np.uint64, scratch: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Take the weighted means off the regressors, add the centred flux as scratch[3], and return CC - SS and 2 CS."""
     total = mean_c = mean_s = mean_y = 0.0
     for k in range(n):
         total += scratch[0, k]
         mean_c += scratch[0, k] * scratch[1, k]
         mean_s += scratch[0, k] * scratch[2, k]
         mean_y += scratch[0, k] * flux[begin + k]
+    if total == 0.0:
+        return 0.0, 0.0
     mean_c /= total
     mean_s /= total
     mean_y /= total
+    difference = product = 0.0
     for k in range(n):
-        scratch[1, k] -= mean_c
-        scratch[2, k] -= mean_s
-        scratch[3, k] = flux[begin + k] - mean_y
-    return total
+        w, c, s = scratch[0, k], scratch[1, k] - mean_c, scratch[2, k] - mean_s
+        scratch[1, k], scratch[2, k], scratch[3, k] = c, s, flux[begin + k] - mean_y
+        difference += w * (c * c - s * s)
+        product += w * c * s
+    return difference, 2.0 * product
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def _covariances(n: np.uint64, scratch: NDArray[np.float64]) -> tuple[float, float, float, float, float, float]:
+def _covariances(
+    n: np.uint64, scratch: NDArray[np.float64], cos_tilt: float, sin_tilt: float
+) -> tuple[float, float, float, float, float, float]:
     """Weighted sums aa, ab, bb, ya, yb, yy, with a and b the axes along which cosine and sine vary most and least."""
-    difference = product = 0.0
-    for k in range(n):
-        w, c, s = scratch[0, k], scratch[1, k], scratch[2, k]
-        difference += w * (c * c - s * s)
-        product += w * c * s
-    cos_tilt, sin_tilt = _half_angle(difference, 2.0 * product)
     aa = ab = bb = ya = yb = yy = 0.0
     for k in range(n):
         w, c, s, y = scratch[0, k], scratch[1, k], scratch[2, k], scratch[3, k]
