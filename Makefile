@@ -41,7 +41,8 @@ lint: $(INSTALLED) ## ruff and mypy
 smoke: $(INSTALLED) ## run the whole pipeline at smoke size in a scratch clone
 	bash tests/smoke.sh
 
-ui: $(INSTALLED) ## open the MLflow UI on the runs, http://127.0.0.1:5000
+ui: $(INSTALLED) ## serve the MLflow UI on the runs
+	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host $(HOST) --port 5000 \
 		--backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db
 

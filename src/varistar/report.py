@@ -29,7 +29,7 @@ def report_lines(root: Path) -> list[str]:
         total, trusted = stars.select(pl.len(), (pl.col("fractional_uncertainty") < 0.25).sum()).collect().row(0)
         lines.append(f"catalog:  {catalog} ({total} stars, {trusted} with sigma / period below 25%)")
     lines.append(f"figures:  {root / 'build/figures/periods'}")
-    lines.append(f"runs:     `make ui` opens {root / 'mlruns/mlflow.db'} at http://127.0.0.1:5000")
+    lines.append("runs:     `make ui`, then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning")
     return lines
 
 

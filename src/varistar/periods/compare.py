@@ -78,7 +78,7 @@ def comparison_lines(summary: dict[str, Any]) -> list[str]:
             f"{sample}: {n} test stars",
             f"  {'method':<28}{'within 10%':>22}{'20%':>8}{'trusted':>9}{'of them right':>15}",
         ]
-        for method, row in sorted(rows.items(), key=_best_first):
+        for method, row in best_first(rows).items():
             low, high = row["within_10pct_interval"]
             line = f"  {method:<28}{row['within_10pct']:>9.3f} ({low:.3f}-{high:.3f}){row['within_20pct']:>8.3f}"
             if "coverage" in row:
@@ -88,10 +88,9 @@ def comparison_lines(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _best_first(row: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
-    """Networks before simple methods, the better before the worse."""
-    _, scores = row
-    return "coverage" not in scores, -scores["within_10pct"]
+def best_first(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The methods of one sample as they are read: networks before simple methods, the better before the worse."""
+    return dict(sorted(rows.items(), key=lambda row: ("coverage" not in row[1], -row[1]["within_10pct"])))
 
 
 def main() -> None:
@@ -101,7 +100,7 @@ def main() -> None:
     write_json(root / "metrics/periods.json", summary)
     figures = root / "build/figures/periods"
     for sample, rows in summary["samples"].items():
-        save_figure(comparison_figure(rows, f"{sample} test set"), figures / f"comparison-{sample}.png")
+        save_figure(comparison_figure(best_first(rows), f"{sample} test set"), figures / f"comparison-{sample}.png")
     for name in lookup(read_params(root), "periods.variants"):
         table = pl.read_parquet(root / "build/periods/measured" / f"{name}.parquet")
         save_figure(predicted_figure(table, name), figures / f"predicted-{name}.png")
