@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+ROUND_PERIODS = (0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100)
+
+
 def loss_figure(history: pl.DataFrame, title: str) -> "Figure":
     """Training and validation loss by epoch (000, Fig. 4), and the validation set's fraction within 10%.
 
@@ -83,27 +86,32 @@ def comparison_figure(scores: Mapping[str, Mapping[str, Any]], title: str) -> "F
 
 
 def image_figure(
-    time: NDArray,
-    flux: NDArray,
-    period_axis: NDArray,
-    images: Mapping[str, NDArray],
-    true_period: float | None,
-    title: str,
+    time: NDArray, flux: NDArray, images: Mapping[str, tuple[NDArray, Any]], true_period: float, title: str
 ) -> "Figure":
-    """A light curve above the images that networks see of it (000, Fig. 3).
+    """A light curve beside the images that networks see of it (000, Fig. 3).
 
     Parameters
     ----------
     time, flux : [d] and relative, shape (m,).
-    period_axis : two periods [d], the first and the last row of the images.
-    images : uint8, shape (rows, columns), by name.
+    images : by name, a uint8 image of shape (rows, columns) and its `PeriodGrid`.
+    true_period : [d], marked in the images.
     """
     figure, panels = new_figure(4.2 * (1 + len(images)), 3.6, columns=1 + len(images))
     panels[0].plot(time, flux, ".", ms=2, color=INK, alpha=0.5)
     panels[0].set(xlabel="time [d]", ylabel="relative flux", title=title)
-    for panel, (name, image) in zip(panels[1:], images.items(), strict=True):
-        panel.imshow(image, origin="lower", aspect="auto", cmap="magma", extent=(time.min(), time.max(), *period_axis))
-        if true_period is not None and "log" not in name:
-            panel.axhline(true_period, color="white", lw=0.8, ls=":")
-        panel.set(xlabel="time [d]", ylabel="period [d]", title=name)
+    for panel, (name, (image, grid)) in zip(panels[1:], images.items(), strict=True):
+        periods = np.geomspace if grid.spacing == "log" else np.linspace
+        edges = periods(grid.minimum, grid.maximum, image.shape[0] + 1)
+        nodes = np.linspace(time.min(), time.max(), image.shape[1] + 1)
+        panel.pcolormesh(nodes, edges, image, cmap="magma", rasterized=True)
+        if grid.spacing == "log":
+            panel.set_yscale("log")
+            panel.set_yticks([tick for tick in ROUND_PERIODS if grid.minimum <= tick <= grid.maximum])
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter("")
+        panel.axhline(true_period, color="white", lw=0.8, ls=":")
+        panel.set(xlabel="time [d]", ylabel="period [d]", title=f"representation `{name}`")
+    for panel in panels:
+        panel.locator_params(axis="x", nbins=4)
+        panel.title.set_fontsize(9)
     return figure

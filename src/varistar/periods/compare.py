@@ -6,19 +6,25 @@ decided on; the test set is never used to choose.
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from varistar.experiments.content import read_content
-from varistar.figures.periods import comparison_figure, predicted_figure
+from varistar.figures.periods import comparison_figure, image_figure, predicted_figure
 from varistar.figures.style import save_figure
 from varistar.foundation.errors import ConfigError, one_sentence
 from varistar.foundation.files import read_json, write_json
-from varistar.foundation.params import find_root, lookup, read_params
+from varistar.foundation.params import find_root, lookup, read_params, read_section
+from varistar.lightcurves.store import Store
 
 from .baselines import METHODS
+from .representation import Representation, make_images
 from .scores import period_scores
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HEADLINES = (
     "n", "within_10pct", "within_10pct_interval", "within_20pct", "coverage", "n_trusted", "trusted_within_10pct",
@@ -93,6 +99,23 @@ def best_first(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return dict(sorted(rows.items(), key=lambda row: ("coverage" not in row[1], -row[1]["within_10pct"])))
 
 
+def example_figure(root: Path, challenger: str) -> "Figure":
+    """The test star that the challenger is surest of: its light curve, and what each representation shows of it."""
+    params, build = read_params(root), root / "build/periods"
+    sample = lookup(params, f"periods.variants.{challenger}.sample")
+    surest = (
+        pl.read_parquet(build / "measured" / f"{challenger}.parquet")
+        .sort("p_within_10pct", descending=True)
+        .row(0, named=True)
+    )
+    star = Store(build / "injected" / sample / "test").read_stars([surest["star_id"]])
+    shown = [v["representation"] for v in lookup(params, "periods.variants").values() if v["sample"] == sample]
+    representations = {name: read_section(root, f"periods.representations.{name}", Representation) for name in shown}
+    images = {name: (make_images(star, spec)[0], spec.periods) for name, spec in representations.items()}
+    title = f"an injected star of {surest['true_period']:.2f} d"
+    return image_figure(star["time"], star["flux"] / np.median(star["flux"]), images, surest["true_period"], title)
+
+
 def main() -> None:
     """The stage: the comparison of all variants, as JSON and figures."""
     root = find_root()
@@ -104,6 +127,7 @@ def main() -> None:
     for name in lookup(read_params(root), "periods.variants"):
         table = pl.read_parquet(root / "build/periods/measured" / f"{name}.parquet")
         save_figure(predicted_figure(table, name), figures / f"predicted-{name}.png")
+    save_figure(example_figure(root, summary["challenger"]), figures / "example.png")
     print("\n".join([*comparison_lines(summary), "", f"challenger: {summary['challenger']}"]))
 
 

