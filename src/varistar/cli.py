@@ -16,14 +16,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-survey_app = typer.Typer(help="Surveys: the simulated sky.", no_args_is_help=True, rich_markup_mode=None)
+survey_app = typer.Typer(help="Make the simulated survey.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(survey_app, name="survey")
 
 Wing = Annotated[str, typer.Argument(help="Which network: periods.", metavar="WING")]
-Inputs = Annotated[
-    list[Path], typer.Argument(help="Light curves: files, shards, or folders of them.", metavar="INPUT...")
+Inputs = Annotated[list[Path], typer.Argument(help="Light curves: files, shards, or folders of them.", metavar="INPUT")]
+Root = Annotated[
+    Path | None, typer.Option(help="The project's folder; by default the nearest at or above the current one.")
 ]
-Root = Annotated[Path | None, typer.Option(help="The project's folder; by default the one around this folder.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each processor.")]
 
 
@@ -75,7 +75,10 @@ def size(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     root: Root = None,
 ) -> None:
-    """Switch the size of the pipeline: show what changes and what it costs, ask, then write params.yaml."""
+    """Switch the size of the pipeline.
+
+    Shows what changes and what a rebuild would cost, asks, and then writes params.yaml.
+    """
     from varistar.foundation.params import find_root
     from varistar.sizes import apply_switch, plan_switch
 
@@ -96,7 +99,10 @@ def simulate(
     output: Annotated[Path, typer.Option(help="Folder that receives the survey.")],
     root: Root = None,
 ) -> None:
-    """Make the simulated survey of params.yaml: light curves, a star catalog, and the truth."""
+    """Make the simulated survey of params.yaml.
+
+    The folder receives light curves, a star catalog, the truth, and a datasheet; it is replaced as a whole.
+    """
     from varistar.foundation.params import find_root, read_section
     from varistar.surveys.sky import SkySettings
     from varistar.surveys.snapshot import write_snapshot
@@ -113,15 +119,27 @@ def ingest(
     survey: Annotated[
         str, typer.Option(help="Survey of params.yaml whose cuts are counted (and not applied).")
     ] = "asassn",
-    format: Annotated[str | None, typer.Option(help="The files' format; by default told from each file.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="The files' format, by default told from each file: skypatrol_v1, skypatrol_v2, skypatrol_client, "
+            "asassn_coadd, ztf_irsa, ztf_magnitudes, atlas_forced, spoc (TESS and Kepler), or shard."
+        ),
+    ] = None,
     mapping: Annotated[
-        Path | None, typer.Option(help="JSON file that names the columns of a table of no known format.")
+        Path | None,
+        typer.Option(
+            help="For tables of no known format, a JSON file that says which column is which, such as "
+            '{"time": "mjd", "flux": "f", "flux_err": "e", "units": {"flux": "mJy"}}.'
+        ),
     ] = None,
     root: Root = None,
 ) -> None:
-    """Read light curves of any known format into a sharded store, and count what the survey's cuts would take.
+    """Read light curves of any known format into a sharded store.
 
-    Running it again adds what is new: a known star gets a new version, and the latest counts.
+    All points are stored; what the survey's cuts would take is counted, in losses.parquet beside the shards. Files that
+    cannot be read are listed in refused.parquet. Running it again adds what is new: a known star with new epochs gets a
+    new version, and the latest counts.
     """
     from varistar.foundation.files import read_json
     from varistar.foundation.params import find_root, read_section
@@ -130,7 +148,7 @@ def ingest(
 
     cuts = read_section(find_root(root), f"surveys.{survey}", Survey).cuts
     done = ingest_folder(inputs, output, cuts, format, read_json(mapping) if mapping else None)
-    print(f"{output}: {done.n_stars} stars read, {done.n_kept} pass the cuts of {survey}")
+    print(f"{output}: {done.n_stars} stars read, of which {done.n_kept} pass the cuts of {survey}")
     for reason, count in done.reasons.items():
         print(f"  {count} {reason}")
     if done.n_refused:
@@ -147,11 +165,10 @@ def train(
     ] = None,
     root: Root = None,
 ) -> None:
-    """Train one variant on its images as one MLflow run, calibrate it, and keep it outside the pipeline's results.
+    """Train one variant as one MLflow run, outside the pipeline.
 
-    An interrupted training goes on when the same command is given again. `dvc repro` does the same for every variant
-    that
-    changed.
+    The calibrated model is kept apart from the pipeline's results. An interrupted training goes on when the same
+    command is given again. `dvc repro` does the same for every variant that changed.
     """
     _known_wing(wing)
     from varistar.foundation.params import find_root
@@ -175,7 +192,11 @@ def promote(
     ] = False,
     root: Root = None,
 ) -> None:
-    """Compare a challenger with the champion on the same frozen test set, and promote it if it passes the gates."""
+    """Compare a challenger with the champion; promote it if it passes.
+
+    Both are measured on the same frozen test set. The gates stand in params.yaml, under periods.promotion. When one of
+    them refuses, the champion stays and the exit code is 2.
+    """
     _known_wing(wing)
     from varistar.foundation.params import find_root
     from varistar.periods.promote import promote_challenger
@@ -211,9 +232,10 @@ def predict(
     workers: Workers = None,
     root: Root = None,
 ) -> None:
-    """Measure every star with the champion: a catalog, and beside it a table of refused stars with reasons.
+    """Measure every star with the champion, and write a catalog.
 
-    A prediction that was interrupted goes on when the same command is given again.
+    Beside the catalog, a table with `.refused` in its name lists the stars and files without a row, with reasons. A
+    prediction that was interrupted goes on when the same command is given again.
     """
     _known_wing(wing)
     from varistar.catalog.predict import predict as predict_catalog
@@ -226,7 +248,7 @@ def predict(
 
 @app.command()
 def report(root: Root = None) -> None:
-    """Print the comparison of all methods, the champion, and where catalog, figures and runs are."""
+    """Print the results: methods, champion, catalog, figures, runs."""
     from varistar.foundation.params import find_root
     from varistar.report import report_lines
 
@@ -235,7 +257,10 @@ def report(root: Root = None) -> None:
 
 @app.command()
 def status(root: Root = None) -> None:
-    """Say whether data, pipeline and champion are in order; on a fresh clone after `make pull`, too."""
+    """Say whether data, pipeline and champion are in order.
+
+    On a fresh clone, `make pull` fetches data and champion first. The exit code is 1 when something is not in order.
+    """
     from varistar.foundation.params import find_root
     from varistar.report import status_lines
 

@@ -37,7 +37,7 @@ class Params(Settings):
         if self.periods.survey not in self.surveys:
             raise ValueError(
                 f"periods.survey names '{self.periods.survey}', which does not exist; "
-                f"there are {', '.join(self.surveys)}"
+                f"there are {', '.join(self.surveys) or 'none'}"
             )
         window = self.surveys[self.periods.survey].window
         for name, representation in self.periods.representations.items():

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from varistar.catalog.columns import TRUSTED
 from varistar.experiments.registry import Champion, champion
-from varistar.foundation.errors import RegistryError
+from varistar.foundation.errors import DataError, RegistryError
 from varistar.foundation.files import read_json
 from varistar.periods.compare import comparison_lines
 from varistar.periods.measure import WING
@@ -17,18 +18,23 @@ CATALOG = "build/catalog/periods.parquet"
 
 
 def report_lines(root: Path) -> list[str]:
-    """The comparison of all methods, the champion, the catalog's size, and where runs, catalog and figures are."""
-    lines = []
+    """The comparison of all methods, the champion, the catalog's size, and where runs, catalog and figures are.
+
+    Raises
+    ------
+    DataError
+        When the comparison or the catalog is damaged.
+    """
+    lines = ["no comparison of methods yet; `make repro` makes one"]
     summary = root / "metrics/periods.json"
     if summary.exists():
-        lines += comparison_lines(read_json(summary))
-    lines += ["", _champion_line(root)]
-    catalog = root / CATALOG
-    if catalog.exists():
-        stars = pl.scan_parquet(catalog)
-        total, trusted = stars.select(pl.len(), (pl.col("fractional_uncertainty") < 0.25).sum()).collect().row(0)
-        lines.append(f"catalog:  {catalog} ({total} stars, {trusted} with sigma / period below 25%)")
-    lines.append(f"figures:  {root / 'build/figures/periods'}")
+        try:
+            lines = comparison_lines(read_json(summary))
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise DataError(f"{summary}: not a comparison of methods; `dvc repro compare` makes it again") from None
+    lines += ["", _champion_line(root), _catalog_line(root / CATALOG)]
+    figures = root / "build/figures/periods"
+    lines.append(f"figures:  {figures if figures.is_dir() else 'none yet; `make repro` draws them'}")
     lines.append("runs:     `make ui`, then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning")
     return lines
 
@@ -64,7 +70,19 @@ def _champion_line(root: Path) -> str:
     except RegistryError as error:
         return f"champion: {error}"
     score = best.comparison.challenger.metrics.get("within_10pct")
-    return f"champion: {best.content_hash:.12} since {best.since} ({score:.3f} of its test stars within 10%)"
+    shown = "" if score is None else f" ({score:.3f} of its test stars within 10%)"
+    return f"champion: {best.content_hash:.12} since {best.since}{shown}"
+
+
+def _catalog_line(catalog: Path) -> str:
+    if not catalog.exists():
+        return "catalog:  none yet; `dvc repro catalog` makes it with the champion"
+    stars = pl.scan_parquet(catalog).select(pl.len(), (pl.col("fractional_uncertainty") < TRUSTED).sum())
+    try:
+        total, trusted = stars.collect().row(0)
+    except (pl.exceptions.PolarsError, OSError):
+        raise DataError(f"{catalog}: not a catalog; `dvc repro catalog` makes it again") from None
+    return f"catalog:  {catalog} ({total} stars, {trusted} with sigma / period below {TRUSTED:.0%})"
 
 
 def _dvc(root: Path, *arguments: str) -> tuple[bool, str]:

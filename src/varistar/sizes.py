@@ -11,8 +11,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from varistar.config import PARAMS, Params, set_value
+from varistar.config import Params, set_value
+from varistar.foundation.errors import ConfigError
 from varistar.foundation.files import atomic_path
+from varistar.foundation.params import PARAMS, lookup, read_params
 from varistar.foundation.settings import validate
 
 SIMULATION_SECONDS = 0.004  # one example and core: spots at the template's epochs
@@ -69,23 +71,32 @@ def plan_switch(root: Path, name: str) -> Switch:
     Raises
     ------
     ConfigError
-        When params.yaml is wrong before or after the change, or the size does not exist.
+        When params.yaml is wrong before or after the change, the size does not exist, or a key that it sets does not.
     """
+    plain = read_params(root)
+    sizes = validate(Params, plain, PARAMS).sizes
+    validate(Params, {**plain, "size": name}, PARAMS)
+    if name not in sizes:
+        raise ConfigError(f"{PARAMS}: 'sizes.{name}' does not exist; sizes has {', '.join(sizes) or 'none'}")
+    wanted = {**sizes[name], "size": name}
     yaml = YAML()
     yaml.width = 120
-    path = root / PARAMS
-    params = yaml.load(path.read_text(encoding="utf-8"))
-    current = validate(Params, params, PARAMS)
-    validate(Params, {**params, "size": name}, PARAMS)
-    wanted = {**current.sizes[name], "size": name}  # type: ignore[index]
+    params = yaml.load((root / PARAMS).read_text(encoding="utf-8"))
     changes = {}
     for key, value in wanted.items():
         before = set_value(params, key, value)
         if before != value:
             changes[key] = (before, value)
+    for key, value in wanted.items():
+        if lookup(params, key) != value:
+            raise ConfigError(
+                f"{PARAMS}: 'sizes.{name}' cannot set '{key}' to {value}, since it is one YAML anchor with another key "
+                "that this size sets; write it out, or merge the anchor as {<<: *anchor, key: value}"
+            )
     text = io.StringIO()
     yaml.dump(params, text)
-    return Switch(name, text.getvalue(), estimate(validate(Params, params, PARAMS)), changes)
+    switched = validate(Params, YAML(typ="safe", pure=True).load(text.getvalue()), PARAMS)
+    return Switch(name, text.getvalue(), estimate(switched), changes)
 
 
 def apply_switch(root: Path, switch: Switch) -> None:
@@ -95,8 +106,10 @@ def apply_switch(root: Path, switch: Switch) -> None:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return "a minute"
     if seconds < 3600:
-        return f"{max(seconds / 60, 1):.0f} minutes"
+        return f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.0f} hours" if seconds < 3 * 86400 else f"{seconds / 86400:.0f} days"
 
 

@@ -138,7 +138,9 @@ def test_it_learns_and_returns_the_best_epoch(run: Callable[..., Fit]) -> None:
     with torch.no_grad():
         raw = network.eval()(torch.from_numpy(validation.inputs))
     target = torch.from_numpy(validation.targets)
-    assert done.history[done.best_epoch]["validation_loss"] == pytest.approx(float(squared_error(raw, target)), rel=1e-5)
+    assert done.history[done.best_epoch]["validation_loss"] == pytest.approx(
+        float(squared_error(raw, target)), rel=1e-5
+    )
     assert done.history[done.best_epoch]["validation_absolute_error"] == pytest.approx(
         absolute_error(raw, target)["absolute_error"], rel=1e-5
     )
@@ -286,16 +288,20 @@ def test_a_fit_that_was_killed_again_and_again_ends_like_an_undisturbed_one(run:
     same(run(settings, loss=without_slope, folder="killed"), undisturbed)
 
 
-def test_a_fit_killed_within_an_epoch_repeats_that_epoch_alone(run: Callable[..., Fit]) -> None:
-    undisturbed = run()
+@pytest.mark.parametrize("loss", [squared_error, without_slope])
+def test_a_fit_killed_within_an_epoch_repeats_that_epoch_alone(
+    run: Callable[..., Fit], loss: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """Whether the epochs before it were the best ones or not."""
+    undisturbed = run(loss=loss)
     heard: list[int] = []
     train = examples(70, seed=1)
     train.fail_at = 2 * 5 + 2  # the third batch of epoch 2
     with pytest.raises(RuntimeError, match="in the middle of an epoch"):
-        run(train=train, on_epoch=lambda epoch, metrics: heard.append(epoch), folder="killed")
+        run(loss=loss, train=train, on_epoch=lambda epoch, metrics: heard.append(epoch), folder="killed")
     assert heard == [0, 1]
     again = examples(70, seed=1)
-    resumed = run(train=again, on_epoch=lambda epoch, metrics: heard.append(epoch), folder="killed")
+    resumed = run(loss=loss, train=again, on_epoch=lambda epoch, metrics: heard.append(epoch), folder="killed")
     assert heard == list(range(FAST.max_epochs))
     assert len(again.epochs()) == FAST.max_epochs - 2
     same(resumed, undisturbed)

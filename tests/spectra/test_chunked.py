@@ -1,8 +1,8 @@
 """The chunked transform against sums in extended precision and against astropy's loop."""
 
-import pickle
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import mpmath
@@ -13,14 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from varistar.foundation.errors import ConfigError, DataError
-from varistar.spectra.chunked import (
-    EMPTY_RADIUS,
-    ChunkedTransform,
-    cells_with_data,
-    chunked_lombscargle,
-    chunked_lombscargle_batch,
-)
+from varistar.spectra.chunked import cells_with_data, chunked_lombscargle
 
 START, STOP = 58484.5, 60311.5
 PAPER_PERIODS = np.linspace(1.0, 30.0, 128)
@@ -172,20 +165,7 @@ def assert_true_to_oracle(power: NDArray, c: Curve, periods: NDArray, node_times
     strong = (truth > 1e-6 * largest) & cells_with_data(c.time, periods, node_times, tradeoff)
     np.testing.assert_allclose(power[strong & (spread > 1e-11)], truth[strong & (spread > 1e-11)], rtol=1e-6)
     for i, j in np.argwhere(strong & (spread > 1e-18) & (spread <= 1e-11))[:5]:
-        assert power[i, j] == pytest.approx(fifty_digits(c, periods[j], node_times[i], tradeoff), rel=1e-6)
-
-
-@pytest.fixture(params=["fft", "point by point", "cheapest"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The transform with all cells by FFT, with none, and as it chooses itself."""
-    force_path(request.param, monkeypatch)
-    return request.param
-
-
-def force_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    splits = {"fft": lambda self, n: 0, "point by point": lambda self, n: len(self.periods)}
-    if name in splits:
-        monkeypatch.setattr(ChunkedTransform, "_first_long_window", splits[name])
+        assert power[i, j] == pytest.approx(fifty_digits(c, periods[j], node_times[i], tradeoff), rel=1e-6, abs=0.0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,7 +245,9 @@ def cadences(draw: st.DrawFn) -> Curve:
     name=st.sampled_from(["fft", "cheapest"]),
     tradeoff=st.sampled_from([1.0, 2.0, 4.0]),
 )
-def test_is_true_to_extended_precision_for_any_cadence(c: Curve, origin: float, name: str, tradeoff: float) -> None:
+def test_is_true_to_extended_precision_for_any_cadence(
+    force_path: Callable[[str, pytest.MonkeyPatch], None], c: Curve, origin: float, name: str, tradeoff: float
+) -> None:
     shifted = c._replace(time=c.time + origin)
     node_times = origin + np.linspace(0.0, 800.0, 12)
     periods = np.array([0.7, 1.0, 2.5, 7.0, 20.0])
@@ -305,7 +287,7 @@ def uint8_image(power: NDArray) -> NDArray[np.int64]:
 
 
 @pytest.mark.realdata
-def test_agrees_with_astropy_on_a_real_light_curve(real_data) -> None:
+def test_agrees_with_astropy_on_a_real_light_curve(real_data: Path) -> None:
     file = real_data / "asassn" / "skypatrol_v2" / "vxmen.csv"
     table = np.genfromtxt(file, delimiter=",", names=True, skip_header=1, usecols=("jd", "flux", "flux_err"))
     c = Curve(table["jd"] - 2400000.5, table["flux"], table["flux_err"])
@@ -319,99 +301,6 @@ def test_agrees_with_astropy_on_a_real_light_curve(real_data) -> None:
     np.testing.assert_allclose(power[compared], loop[compared], rtol=1e-6)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Few points
-
-
-def test_no_points_give_no_power(path: str) -> None:
-    assert not chunked_lombscargle([], [], [], PERIODS, NODES).any()
-    assert not cells_with_data([], PERIODS, NODES).any()
-
-
-def test_one_point_gives_no_power(path: str) -> None:
-    power = chunked_lombscargle([59400.0], [3.0], [0.1], PERIODS, NODES)
-    assert not power.any()
-
-
-@pytest.mark.parametrize("times", [[59400.0, 59403.3], [59400.0, 59403.3, 59404.4]])
-def test_two_or_three_points_are_fitted_exactly(path: str, times: list[float]) -> None:
-    """So that the power is half their weighted sum of squares about the mean."""
-    c = Curve(np.array(times), np.array([1.0, 2.0, 5.0])[: len(times)], np.array([0.1, 0.2, 0.1])[: len(times)])
-    power = chunked_lombscargle(*c, PERIODS, NODES)
-    width = 2.0 * PERIODS
-    weight = np.exp(-(((c.time - NODES[:, None, None]) / width[:, None]) ** 2)) / c.flux_err**2
-    mean = (weight * c.flux).sum(axis=-1) / np.maximum(weight.sum(axis=-1), 1e-300)
-    squares = (weight * (c.flux - mean[..., None]) ** 2).sum(axis=-1)
-    filled = cells_with_data(c.time, PERIODS, NODES)
-    expected = np.where(filled, squares / 2.0 / (np.sqrt(2.0 * np.pi) * width), 0.0)
-    assert filled.any()
-    np.testing.assert_allclose(power, expected, rtol=1e-6, atol=0.0)
-
-
-def test_points_at_one_time_give_no_power(path: str) -> None:
-    power = chunked_lombscargle(np.full(6, 59400.0), np.arange(6.0), np.full(6, 0.1), PERIODS, NODES)
-    assert not power.any()
-
-
-def test_a_constant_flux_gives_no_power(path: str) -> None:
-    c = curve(seasonal, 200, seed=6, mixed_errors=True)
-    assert not chunked_lombscargle(c.time, np.full(200, 0.1), c.flux_err, PERIODS, NODES).any()
-
-
-def test_cells_with_data_are_those_with_a_near_point() -> None:
-    time = realistic(np.random.default_rng(7), 60)
-    nearest = np.abs(time[:, None] - NODES).min(axis=0)
-    for radius in (0.5, EMPTY_RADIUS):
-        cells = cells_with_data(time, PERIODS, NODES, tradeoff=1.5, radius=radius)
-        np.testing.assert_array_equal(cells, nearest[:, None] <= radius * 1.5 * PERIODS)
-
-
-def test_power_is_zero_just_where_there_are_no_data(path: str) -> None:
-    c = curve(clumps, 60, seed=8)
-    power = chunked_lombscargle(*c, PERIODS, NODES)
-    filled = cells_with_data(c.time, PERIODS, NODES)
-    assert 0 < filled.sum() < filled.size
-    np.testing.assert_array_equal(power > 0.0, filled)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Invariances and extremes
-
-
-def test_order_of_points_does_not_matter(path: str) -> None:
-    c = curve(realistic, 200, seed=9)
-    order = np.argsort(c.time, kind="stable")
-    np.testing.assert_array_equal(
-        chunked_lombscargle(*c, PERIODS, NODES), chunked_lombscargle(*(v[order] for v in c), PERIODS, NODES)
-    )
-
-
-def test_origin_of_time_does_not_matter(path: str) -> None:
-    """In multiples of 2^-10 d all three origins are exact, so that only the nodes' own rounding remains."""
-    c = curve(seasonal, 200, seed=10)
-    time = np.round(c.time * 1024.0) / 1024.0
-    node_times = START + 14.5 * np.arange(24)
-    expected = chunked_lombscargle(time, c.flux, c.flux_err, PERIODS, node_times)
-    for origin in (-START, 2400000.5):
-        power = chunked_lombscargle(time + origin, c.flux, c.flux_err, PERIODS, node_times + origin)
-        np.testing.assert_allclose(power, expected, rtol=1e-6, atol=1e-12 * expected.max())
-
-
-def test_flux_and_errors_scale_the_power(path: str) -> None:
-    c = curve(seasonal, 200, seed=11, mixed_errors=True)
-    expected = chunked_lombscargle(*c, PERIODS, NODES)
-    scaled = chunked_lombscargle(c.time, 1e-9 * (c.flux - 5.0), 1e-12 * c.flux_err, PERIODS, NODES)
-    np.testing.assert_allclose(scaled, 1e6 * expected, rtol=1e-5, atol=1e-12 * scaled.max())
-
-
-def test_extreme_errors_do_not_overflow(path: str) -> None:
-    c = curve(uniform, 100, seed=12)
-    expected = chunked_lombscargle(*c, PERIODS, NODES)
-    for factor in (1e-140, 1e140):
-        power = chunked_lombscargle(c.time, c.flux, factor * c.flux_err, PERIODS, NODES)
-        np.testing.assert_allclose(power * factor**2, expected, rtol=1e-6, atol=1e-12 * expected.max())
-
-
 @needs_80_bits
 @pytest.mark.parametrize("factor", [1e-6, 1e6])
 def test_one_absurd_error_does_not_spoil_the_others(path: str, factor: float) -> None:
@@ -420,133 +309,8 @@ def test_one_absurd_error_does_not_spoil_the_others(path: str, factor: float) ->
     assert_true_to_oracle(chunked_lombscargle(*c, PERIODS, NODES), c, PERIODS, NODES, 2.0)
 
 
-def test_points_whose_weights_underflow_count_for_nothing(path: str) -> None:
-    c = curve(uniform, 50, seed=19)
-    c.flux_err[:] = 1e170
-    c.flux_err[20:24] = 0.01
-    heavy = chunked_lombscargle(*(v[20:24] for v in c), PERIODS, NODES)
-    power = chunked_lombscargle(*c, PERIODS, NODES)
-    compared = cells_with_data(c.time[20:24], PERIODS, NODES)
-    assert np.isfinite(power).all()
-    np.testing.assert_allclose(power[compared], heavy[compared], rtol=1e-6)
-
-
 @needs_80_bits
 def test_an_outlier_does_not_spoil_the_others(path: str) -> None:
     c = curve(seasonal, 200, seed=14)
     c.flux[30] += 1e4
     assert_true_to_oracle(chunked_lombscargle(*c, PERIODS, NODES), c, PERIODS, NODES, 2.0)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The object, batches, and bad input
-
-
-def test_a_transform_can_be_used_again() -> None:
-    """Its buffers, tables for several sizes, and points inside and outside the nodes do not disturb each other."""
-    transform = ChunkedTransform(PERIODS, NODES)
-    curves = [curve(uniform, 2000, 1), curve(beyond_the_nodes, 900, 2), curve(clumps, 3, 3), curve(seasonal, 1500, 4)]
-    for c in [*curves, *curves]:
-        np.testing.assert_array_equal(transform(*c), chunked_lombscargle(*c, PERIODS, NODES))
-
-
-def test_the_more_points_the_more_periods_go_by_fft() -> None:
-    transform = ChunkedTransform(PAPER_PERIODS, PAPER_NODES)
-    splits = [transform._first_long_window(n) for n in (30, 300, 3000, 300_000)]
-    assert len(PAPER_PERIODS) > splits[0] > splits[1] > splits[2] > splits[3] == 0
-
-
-def test_batch_is_one_by_one() -> None:
-    curves = [curve(uniform, 50, 1), curve(uniform, 0, 2), curve(seasonal, 300, 3), curve(clumps, 1, 4)]
-    flat = Curve(*(np.concatenate(columns) for columns in zip(*curves, strict=True)))
-    offsets = np.cumsum([0, *(len(c.time) for c in curves)])
-    power = chunked_lombscargle_batch(*flat, offsets, PERIODS, NODES)
-    assert power.shape == (4, len(NODES), len(PERIODS))
-    for c, image in zip(curves, power, strict=True):
-        np.testing.assert_array_equal(image, chunked_lombscargle(*c, PERIODS, NODES))
-    out = np.full_like(power, np.nan)
-    assert chunked_lombscargle_batch(*flat, offsets, PERIODS, NODES, out=out) is out
-    np.testing.assert_array_equal(out, power)
-
-
-def test_single_precision_and_read_only_input_are_taken() -> None:
-    c = curve(seasonal, 100, seed=15)
-    flux, flux_err = c.flux.astype(np.float32), c.flux_err.astype(np.float32)
-    flux.flags.writeable = flux_err.flags.writeable = c.time.flags.writeable = False
-    expected = chunked_lombscargle(c.time, flux.astype(np.float64), flux_err.astype(np.float64), PERIODS, NODES)
-    np.testing.assert_array_equal(chunked_lombscargle(c.time, flux, flux_err, PERIODS, NODES), expected)
-
-
-def test_input_is_not_changed() -> None:
-    c = curve(realistic, 100, seed=16)
-    copies = Curve(*(v.copy() for v in c))
-    chunked_lombscargle(*c, PERIODS, NODES)
-    for before, after in zip(copies, c, strict=True):
-        np.testing.assert_array_equal(before, after)
-
-
-def test_a_pickled_transform_is_the_same() -> None:
-    c = curve(seasonal, 1000, seed=17)
-    transform = ChunkedTransform(PERIODS[::-1], NODES, tradeoff=1.5)
-    expected = transform(*c)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(transform))(*c), expected)
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "message"),
-    [
-        (0, np.nan, "time is nan at point 3"),
-        (1, np.inf, "flux is inf at point 3"),
-        (2, np.nan, "flux_err is nan at point 3"),
-        (2, 0.0, "flux_err is 0.0 at point 3"),
-        (2, -1.0, "flux_err is -1.0 at point 3"),
-    ],
-)
-def test_bad_points_are_refused(column: int, value: float, message: str) -> None:
-    c = curve(uniform, 10, seed=18)
-    c[column][3] = value
-    with pytest.raises(DataError, match=message):
-        chunked_lombscargle(*c, PERIODS, NODES)
-    with pytest.raises(DataError, match="light curve 1: " + message):
-        flat = Curve(*(np.concatenate([[1.0], v]) for v in c))
-        chunked_lombscargle_batch(*flat, [0, 1, 11], PERIODS, NODES)
-
-
-def test_arrays_of_different_lengths_are_refused() -> None:
-    with pytest.raises(DataError, match="equally long"):
-        chunked_lombscargle([1.0, 2.0], [1.0, 2.0], [0.1], PERIODS, NODES)
-
-
-def test_a_power_beyond_double_precision_is_refused() -> None:
-    with pytest.raises(DataError, match="ratio must be below"):
-        chunked_lombscargle([59400.0, 59401.0], [1.0, 2.0], [1e-160, 1e-160], PERIODS, NODES)
-
-
-@pytest.mark.parametrize("offsets", [[], [0, 3, 2], [0, 5], [-1, 2]])
-def test_bad_offsets_are_refused(offsets: list[int]) -> None:
-    with pytest.raises(DataError, match="offsets"):
-        chunked_lombscargle_batch([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [0.1, 0.1, 0.1], offsets, PERIODS, NODES)
-
-
-@pytest.mark.parametrize(
-    ("periods", "node_times", "tradeoff"),
-    [
-        ([1.0, 0.0], NODES, 2.0),
-        ([1.0, -2.0], NODES, 2.0),
-        ([1.0, np.nan], NODES, 2.0),
-        ([], NODES, 2.0),
-        (PERIODS, [np.inf], 2.0),
-        (PERIODS, [], 2.0),
-        (PERIODS, NODES, 0.0),
-        (PERIODS, NODES, np.nan),
-    ],
-)
-def test_bad_grids_are_refused(periods: NDArray, node_times: NDArray, tradeoff: float) -> None:
-    with pytest.raises(ConfigError):
-        chunked_lombscargle([1.0], [1.0], [0.1], periods, node_times, tradeoff)
-
-
-@pytest.mark.parametrize("out", [np.empty((3, 3)), np.empty((24, 17), dtype=np.float32)])
-def test_a_wrong_out_is_refused(out: NDArray) -> None:
-    with pytest.raises(ConfigError, match="out must"):
-        ChunkedTransform(PERIODS, NODES)([59000.0], [1.0], [0.1], out=out)

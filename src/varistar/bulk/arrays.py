@@ -71,10 +71,7 @@ class ArraySet:
         """The arrays of these examples, shape (len(rows), ...), copied out of the memory maps."""
         shard = self.index["shard"].to_numpy()[rows]
         row = self.index["row"].to_numpy()[rows]
-        if len(self.shards) == 1:
-            return next(iter(self.shards.values()))[row]
-        first = next(iter(self.shards.values()))
-        out = np.empty((len(rows), *self.shape[1:]), dtype=first.dtype)
+        out = np.empty((len(rows), *self.shape[1:]), dtype=self.describe["dtype"])
         for number in np.unique(shard):
             here = shard == number
             out[here] = self.shards[int(number)][row[here]]
@@ -91,13 +88,19 @@ def open_arrays(folder: Path) -> ArraySet:
     """
     describe = read_json(folder / "axes.json")
     try:
+        shape = tuple(describe["shape"])
         index = pl.read_parquet(folder / "index.parquet")
         shards = {n: np.load(folder / _shard_name(n), mmap_mode="r") for n in index["shard"].unique().sort().to_list()}
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        places = index["shard"].to_numpy(), index["row"].to_numpy()
+    except (OSError, EOFError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{folder}: damaged array set: {error}") from None
-    if sum(len(values) for values in shards.values()) != index.height:
-        raise DataError(f"{folder}: the index has {index.height} rows, the shards have another number")
-    return ArraySet(folder, index, tuple(describe["shape"]), describe, shards)
+    sizes = [len(values) for values in shards.values()]
+    expected = np.repeat(list(shards), sizes), np.concatenate([np.arange(size) for size in (0, *sizes)])
+    if not all(np.array_equal(*pair) for pair in zip(places, expected, strict=True)):
+        raise DataError(f"{folder}: the index does not name each row of each shard once, in their order")
+    if any(values.shape[1:] != shape[1:] for values in shards.values()):
+        raise DataError(f"{folder}: its arrays are not all of the shape that axes.json tells, {list(shape)}")
+    return ArraySet(folder, index, shape, describe, shards)
 
 
 def join_arrays(sets: Sequence[ArraySet]) -> ArraySet:

@@ -5,8 +5,10 @@ Each piece is a picklable item and a pure function of it that is safe to repeat;
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -46,8 +48,8 @@ def run_items(
     Notes
     -----
     An exception in `function` becomes a `Failure`. A worker that dies takes down its pool: the items that were under
-    way
-    are tried once more, each alone in a pool of its own, so that only the item that kills its worker fails.
+    way are tried once more, each alone in a pool of its own, so that only the item that kills its worker fails; the
+    others go on in a new pool. Who stops iterating stops the work.
     """
     workers = min(workers or available_processors(), max(len(items), 1))
     with tqdm(total=len(items), desc=what, unit="shard", disable=None) as bar:
@@ -76,29 +78,65 @@ def _in_process(
 def _in_pool(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[tuple[Item, Result | Failure[Item]]]:
-    under_way: list[Item] = []
+    waiting = deque(items)
+    while waiting:
+        suspects = yield from _until_a_worker_dies(function, waiting, workers)
+        for item in suspects:
+            with _pool(1) as pool:
+                future = _submit(pool, function, item)
+                yield item, _outcome(future, item)
+
+
+def _until_a_worker_dies(
+    function: Callable[[Item], Result], waiting: deque[Item], workers: int
+) -> Generator[tuple[Item, Result | Failure[Item]], None, list[Item]]:
+    """Work off `waiting` in one pool; returns the items that were under way when a worker died, if one did."""
+    under_way: dict[Future, Item] = {}
+    suspects: list[Item] = []
     with _pool(workers) as pool:
-        futures = {pool.submit(function, item): item for item in items}
-        for future in as_completed(futures):
-            if isinstance(future.exception(), BrokenProcessPool):
-                under_way.append(futures[future])
-            else:
-                yield futures[future], _outcome(future, futures[future])
-    for item in under_way:
-        with _pool(1) as pool:
-            future = pool.submit(function, item)
-            yield item, _outcome(future, item)
+        try:
+            while (waiting or under_way) and not suspects:
+                # Two for each worker: none has to wait for its next item, and few are lost with a pool.
+                while waiting and len(under_way) < 2 * workers:
+                    future = _submit(pool, function, waiting[0])
+                    under_way[future] = waiting.popleft()
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    item = under_way.pop(future)
+                    if isinstance(future.exception(), BrokenProcessPool):
+                        suspects.append(item)
+                    else:
+                        yield item, _outcome(future, item)
+        except BrokenProcessPool:  # from the submission of an item, which therefore still waits
+            pass
+        except BaseException:  # nobody listens any more, or Ctrl-C
+            pool.shutdown(cancel_futures=True)
+            raise
+    return suspects + list(under_way.values())
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # Spawned, not forked: a fork copies the locks of threads that numba, torch and MLflow may hold.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c)
 
 
-def _one_thread() -> None:
-    """Pin a worker to one thread, before its libraries start their own."""
-    for name in THREAD_VARIABLES:
-        os.environ[name] = "1"
+def _leave_ctrl_c() -> None:
+    """Ctrl-C is for the main process: a worker that it hits between two items may never come to an end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future:
+    """Submit an item. A worker that is started for it inherits its single thread from the environment, since the main
+    module, which a worker imports before it can be told anything, may load the libraries that start threads."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        return pool.submit(function, item)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _outcome(future: Future, item: Item) -> Any:

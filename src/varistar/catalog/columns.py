@@ -36,9 +36,9 @@ REFUSED = {"star_id": pl.String, "source": pl.String, "reason": pl.String}
 class Flag(IntFlag):
     """What a user of a row should know.
 
-    `UNTRUSTED` sigma / period of 25% or more. `ALIAS` the period lies at an alias of the survey's sampling. `EDGE` it
-    lies
-    within 2% of an end of the searched range. `FEW_POINTS` fewer than twice the points that the cuts ask for.
+    `UNTRUSTED` sigma / period of 25% or more, or unknown. `ALIAS` the period lies at an alias of the survey's sampling.
+    `EDGE` it lies within 2% of an end of the searched range, or beyond it. `FEW_POINTS` fewer than twice the points
+    that the cuts ask for.
     """
 
     UNTRUSTED = 1
@@ -50,11 +50,11 @@ class Flag(IntFlag):
 def flag(table: pl.DataFrame, survey: Survey) -> pl.Series:
     """The flags of measured stars, one integer for each row of `table` (see `CATALOG`)."""
     period = table["period"].to_numpy()
-    aliases = np.array(list(survey.aliases.values()) or [np.inf])
+    aliases = np.array(list(survey.aliases.values()))
     shortest, longest = survey.period_range
     near_alias = (np.abs(period[:, None] - aliases) <= survey.alias_width * aliases).any(axis=1)
     bits = np.zeros(len(period), dtype=np.int32)
-    bits[table["fractional_uncertainty"].to_numpy() >= TRUSTED] |= Flag.UNTRUSTED
+    bits[~(table["fractional_uncertainty"].to_numpy() < TRUSTED)] |= Flag.UNTRUSTED
     bits[near_alias] |= Flag.ALIAS
     bits[(period <= shortest * (1 + EDGE)) | (period >= longest * (1 - EDGE))] |= Flag.EDGE
     bits[table["n_points"].to_numpy() < 2 * survey.cuts.min_points] |= Flag.FEW_POINTS

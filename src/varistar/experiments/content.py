@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
-from ..foundation.errors import ConfigError, DataError, RegistryError
-from ..foundation.files import atomic_folder, folder_hash, read_json, write_json
-from ..foundation.settings import Settings, validate
+from varistar.foundation.errors import ConfigError, DataError, RegistryError
+from varistar.foundation.files import atomic_folder, folder_hash, read_json, write_json
+from varistar.foundation.settings import Settings, validate
 
 if TYPE_CHECKING:
     import torch

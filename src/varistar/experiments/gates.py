@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
-from ..foundation.errors import DataError, RegistryError
-from ..foundation.settings import Settings
+from varistar.foundation.errors import DataError, RegistryError
+from varistar.foundation.settings import Settings
+
 from .content import Metrics
 
 

@@ -17,8 +17,8 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..foundation.errors import DataError
-from ..foundation.files import write_json
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import write_json
 
 PACKAGES = (
     "varistar", "torch", "pytorch-lightning", "mlflow", "dvc", "optuna",

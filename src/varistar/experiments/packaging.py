@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..foundation.errors import RegistryError
+from varistar.foundation.errors import RegistryError
+
 from .content import SPEC, WEIGHTS, ModelContent, content_hash, read_content
 from .store import EXPERIMENT, client, ensure_store, held, in_one_sentence
 

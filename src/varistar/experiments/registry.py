@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..foundation.errors import ConfigError, DataError, RegistryError
-from ..foundation.files import atomic_folder, read_json, write_json
-from ..foundation.settings import Settings, validate
+from varistar.foundation.errors import ConfigError, DataError, RegistryError
+from varistar.foundation.files import atomic_folder, read_json, write_json
+from varistar.foundation.settings import Settings, validate
+
 from .content import ModelContent, WingName, content_hash, read_content
 from .gates import Comparison, Gate, gate
 from .lineage import git_state

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from ..foundation.errors import DataError, VaristarError
-from ..foundation.files import atomic_path
+from varistar.foundation.errors import DataError, VaristarError
+from varistar.foundation.files import atomic_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,8 +18,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..foundation.errors import ConfigError, DataError
-from ..foundation.files import read_json, write_json
+from varistar.foundation.errors import ConfigError, DataError
+from varistar.foundation.files import read_json, write_json
+
 from .lineage import StageInput, git_state
 from .store import client, ensure_store, held, in_one_sentence
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, VaristarError
 
 
 @contextmanager
@@ -22,40 +23,75 @@ def atomic_path(path: Path) -> Iterator[Path]:
     DataError
         When the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _in_one_sentence(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; on success it replaces `path` as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    """Give a temporary folder beside `path`; on success it replaces `path` as a whole.
+
+    Raises
+    ------
+    DataError
+        When the disk is full or the folder cannot be written; what stood at `path` is still there.
+    """
+    with _in_one_sentence(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        old = temporary.with_suffix(".old")
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _in_one_sentence(path: Path) -> Iterator[None]:
+    """What the operating system refuses, as an error for the user."""
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except VaristarError:
+        raise
+    except Exception as error:
+        # Polars and safetensors raise classes of their own, but quote the number of the system's error.
+        quoted = re.search(r"\(os error (\d+)\)", str(error))
+        if not quoted and not isinstance(error, OSError):
+            raise
+        reason = os.strerror(int(quoted[1])) if quoted else getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: cannot be written: {reason}") from error
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as readable JSON with sorted keys, atomically, so that equal content gives equal bytes."""
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    """Write `content` as readable JSON with sorted keys, atomically, so that equal content gives equal bytes.
+
+    Raises
+    ------
+    DataError
+        When it holds NaN or infinity, which JSON has no word for, or the file cannot be written.
+    """
+    try:
+        text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be written as JSON: {error}") from None
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -72,6 +108,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON: {error}") from None
 

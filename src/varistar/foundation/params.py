@@ -21,9 +21,11 @@ def find_root(start: Path | None = None) -> Path:
     Raises
     ------
     ConfigError
-        When there is none.
+        When there is none, or `start` does not exist.
     """
     start = (start or Path.cwd()).resolve()
+    if not start.exists():
+        raise ConfigError(f"{start}: no such folder")
     for folder in (start, *start.parents):
         if (folder / PARAMS).is_file():
             return folder
@@ -43,10 +45,13 @@ def read_params(root: Path) -> dict[str, Any]:
         params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         at = "" if line is None else f" at line {line + 1}"
-        raise ConfigError(f"{path}: not valid YAML{at}: {getattr(error, 'problem', None) or error}") from None
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(f"{path}: not valid YAML{at}: {problem}") from None
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: expected sections such as 'surveys' and 'periods', found {type(params).__name__}")
     return params
@@ -64,7 +69,7 @@ def lookup(params: dict[str, Any], key: str) -> Any:
     for depth, part in enumerate(parts := key.split(".")):
         if not isinstance(value, dict) or part not in value:
             where = ".".join(parts[:depth]) or "the top level"
-            there = ", ".join(value) if isinstance(value, dict) else "no keys"
+            there = ", ".join(map(str, value)) if isinstance(value, dict) else "no keys"
             raise ConfigError(f"{PARAMS}: '{key}' does not exist; {where} has {there}")
         value = value[part]
     return value

@@ -1,5 +1,6 @@
 """The base of every settings model: frozen, strict, and closed to unknown keys."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def validate(model: type[SettingsT], values: Mapping[str, Any], where: str) -> SettingsT:
-    """Read `values` as `model`.
+    """Read `values` as `model`, strictly: the word "20" and the truth value `true` are no numbers.
 
     Raises
     ------
@@ -26,19 +27,27 @@ def validate(model: type[SettingsT], values: Mapping[str, Any], where: str) -> S
         One sentence that names the first wrong key by its full path (below `where`) and what it may be.
     """
     try:
-        return model.model_validate(values)
+        # By way of JSON, since strictness between Python types would refuse a list where the model has a tuple.
+        text = json.dumps(values, default=str)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: not plain keys and values: {error}") from None
+    try:
+        return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        if first["type"] == "extra_forbidden":
-            allowed = _siblings(model, first["loc"])
-            raise ConfigError(
-                f"{where}: key '{path}' does not exist; allowed here: {', '.join(allowed)}{others}"
-            ) from None
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] == "missing" else f" (got {first['input']!r:.80})"
-        raise ConfigError(f"{where}: '{path}': {message}{given}{others}") from None
+        raise ConfigError(f"{where}: {_sentence(model, error)}") from None
+
+
+def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+    """The first mistake, and how many more there are."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"key '{path}' does not exist; allowed here: {', '.join(_siblings(model, first['loc']))}{others}"
+    message = first["msg"].removeprefix("Value error, ")
+    # What one value cannot show, such as two keys that disagree, the message tells by itself.
+    given = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f" (got {first['input']!r:.80})"
+    return (f"'{path}': " if path else "") + f"{message}{given}{others}"
 
 
 def _siblings(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
@@ -48,7 +57,8 @@ def _siblings(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     node: dict[str, Any] = schema
     for part in loc[:-1]:
         node = _resolve(node, definitions)
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
+        of_any_name = [*node.get("patternProperties", {}).values(), node.get("additionalProperties"), node.get("items")]
+        node = node.get("properties", {}).get(part) or next(filter(None, of_any_name), {})
     return sorted(_resolve(node, definitions).get("properties", {}))
 
 

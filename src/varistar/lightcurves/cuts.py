@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from ..foundation.settings import Settings
+from varistar.foundation.settings import Settings
+
 from .assemble import count_per_star
 from .binning import bin_epochs
 from .table import TIME_ORIGIN, LightCurves

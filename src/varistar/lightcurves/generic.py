@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ..foundation.errors import DataError
-from ..foundation.settings import Settings
+from varistar.foundation.errors import DataError
+from varistar.foundation.settings import Settings
+
 from .assemble import assemble
 from .inputs import FileTable, file_stem
 from .magnitudes import flux_of

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..foundation.errors import DataError
+from varistar.foundation.errors import DataError
+
 from .text import TextTable, listed
 
 

@@ -4,23 +4,29 @@
 and which function reads it, so that a new survey is one function and one line.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from ..foundation.errors import DataError
-from ..foundation.settings import validate
+import numpy as np
+from numpy.typing import NDArray
+
+from varistar.foundation.errors import DataError
+from varistar.foundation.settings import validate
+
 from .atlas import read_forced
 from .generic import ColumnMapping, read_mapped
 from .inputs import FileTable, FitsFile, ParquetTable, expand_inputs, open_input, require
-from .shards import is_shard, read_shard
+from .shards import is_shard, read_rows, read_shard
 from .skypatrol import read_client, read_coadd, read_v1, read_v2
 from .spacecraft import read_spoc
+from .store import split_off_store
 from .table import LightCurves
 from .text import listed
 from .ztf import read_irsa, read_magnitudes
 
-__all__ = ["FORMATS", "ColumnMapping", "Format", "detect_format", "expand_inputs", "read"]
+__all__ = ["FORMATS", "ColumnMapping", "Format", "Source", "detect_format", "expand_inputs", "find_sources", "read"]
 
 Format = Literal[
     "skypatrol_v1",
@@ -130,6 +136,49 @@ def read(
     table = _table(opened, format)
     require(table, FORMATS[format].columns)
     return FORMATS[format].read(table)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of light curves; of a store's shard, the rows that no later version replaces.
+
+    Attributes
+    ----------
+    path
+    rows : int64 array, or None where the whole file counts
+    """
+
+    path: Path
+    rows: NDArray[np.int64] | None = None
+
+    def read(
+        self, format: Format | None = None, mapping: ColumnMapping | Mapping[str, Any] | None = None
+    ) -> LightCurves:
+        """Its light curves; see `read`."""
+        return read(self.path, format, mapping) if self.rows is None else read_rows(self.path, self.rows)[0]
+
+
+def find_sources(paths: Iterable[Path]) -> list[Source]:
+    """The light curves that `paths` mean: files, shards and folders of them.
+
+    Shards that stand in one folder count as the store that they are: of each star the latest version.
+
+    Raises
+    ------
+    DataError
+        When a path does not exist, or there is nothing to read.
+    """
+    paths = list(paths)
+    folders: dict[Path, list[Path]] = {}
+    for file in expand_inputs(paths):
+        folders.setdefault(file.parent, []).append(file)
+    sources = []
+    for files in folders.values():
+        parts, others = split_off_store(files)
+        sources += [Source(part.path, part.rows) for part in parts] + [Source(file) for file in others]
+    if not sources:
+        raise DataError(f"{', '.join(map(str, paths)) or 'the input'}: holds no light curves")
+    return sources
 
 
 def detect_format(path: Path | str) -> Format:

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..foundation.errors import DataError
-from ..foundation.files import atomic_path
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import atomic_path
+
 from .table import COLUMNS, REQUIRED, LightCurves
 
 #: Layout of the file; a reader refuses a newer one.

@@ -12,7 +12,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from ..foundation.errors import DataError
+from varistar.foundation.errors import DataError
+
 from .assemble import assemble
 from .inputs import FileTable, file_stem, require
 from .table import TIME_ORIGIN, LightCurves

@@ -13,7 +13,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from ..foundation.errors import DataError
+from varistar.foundation.errors import DataError
+
 from .assemble import assemble
 from .inputs import FitsFile
 from .table import TIME_ORIGIN, LightCurves, TimeSystem

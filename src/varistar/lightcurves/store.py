@@ -18,7 +18,8 @@ import polars as pl
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from ..foundation.errors import DataError
+from varistar.foundation.errors import DataError
+
 from .assemble import count_per_star
 from .shards import point_bytes, read_rows, shard_metadata, shard_rows, write_shard
 from .table import LightCurves, concatenate
@@ -29,7 +30,14 @@ SHARD_BYTES = 128_000_000
 #: A set is cut into at least this many shards, so that several workers share it.
 SHARDS_PER_SET = 16
 
+#: Tables that an ingest writes beside the shards: points lost to cuts, and files refused.
+REPORTS = LOSSES, REFUSED = "losses.parquet", "refused.parquet"
+
 _LOCK_SECONDS = 10.0
+
+_NO_ROWS = pl.DataFrame(
+    schema={"star_id": pl.String, "shard": pl.String, "row": pl.Int64, "version": pl.Int32, "n_points": pl.Int32}
+)
 
 
 def shard_bytes_for(set_bytes: int) -> int:
@@ -123,13 +131,7 @@ class Store:
 
     def parts(self) -> list[Part]:
         """The shards with their rows that hold, without the shards in which none does."""
-        every = self._every_row()
-        sizes = dict(every.group_by("shard").len().iter_rows())
-        holding = _latest(every).group_by("shard", maintain_order=True).agg("row")
-        return [
-            Part(self.folder / shard, None if len(rows) == sizes[shard] else np.array(rows))
-            for shard, rows in holding.iter_rows()
-        ]
+        return _holding(self.folder, self._every_row())
 
     def iter_shards(self, columns: Sequence[str] | None = None) -> Iterator[LightCurves]:
         """The light curves shard by shard, each star once, in its latest version.
@@ -161,12 +163,7 @@ class Store:
 
     def _every_row(self) -> pl.DataFrame:
         """The columns of `index` for every row of every shard."""
-        schema = {"star_id": pl.String, "shard": pl.String, "row": pl.Int64, "version": pl.Int32, "n_points": pl.Int32}
-        rows = [pl.DataFrame(schema=schema)]
-        for path in self.shards():
-            shard = pl.DataFrame(shard_rows(path)).with_row_index("row").with_columns(shard=pl.lit(path.name))
-            rows.append(shard.select(pl.col(name).cast(dtype) for name, dtype in schema.items()))
-        return pl.concat(rows)
+        return pl.concat([_NO_ROWS, *(_rows_of(path) for path in self.shards())])
 
     def _rows(self, places: pl.DataFrame, columns: Sequence[str] | None = None) -> LightCurves:
         """The light curves at these places (`shard`, `row`), in their order."""
@@ -238,6 +235,40 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def split_off_store(files: Sequence[Path]) -> tuple[list[Part], list[Path]]:
+    """Of files in one folder, the shards, taken together as a store, and the other files, damaged shards among them.
+
+    The reports that an ingest writes beside shards are neither.
+    """
+    rows, others = [_NO_ROWS], []
+    for file in files:
+        try:
+            if _number_of(file) is None:
+                raise DataError(f"{file}: not named as a shard")
+            rows.append(_rows_of(file))
+        except DataError:
+            others.append(file)
+    if len(rows) == 1:
+        return [], others
+    return _holding(files[0].parent, pl.concat(rows)), [file for file in others if file.name not in REPORTS]
+
+
+def _rows_of(shard: Path) -> pl.DataFrame:
+    """The columns of `Store.index` for every row of a shard."""
+    rows = pl.DataFrame(shard_rows(shard)).with_row_index("row").with_columns(shard=pl.lit(shard.name))
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in _NO_ROWS.schema.items())
+
+
+def _holding(folder: Path, every: pl.DataFrame) -> list[Part]:
+    """The shards with their rows that no later version replaces, without the shards in which none does."""
+    sizes = dict(every.group_by("shard").len().iter_rows())
+    holding = _latest(every).group_by("shard", maintain_order=True).agg("row")
+    return [
+        Part(folder / shard, None if len(rows) == sizes[shard] else np.array(rows))
+        for shard, rows in holding.iter_rows()
+    ]
 
 
 def _latest(every: pl.DataFrame) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..foundation.errors import DataError
+from varistar.foundation.errors import DataError
 
 TimeSystem = Literal["MJD_UTC", "HJD-2400000.5", "BJD-2400000.5", "BTJD", "BKJD"]
 FluxUnit = Literal["mJy", "electron/s", "relative"]

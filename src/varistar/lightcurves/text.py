@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..foundation.errors import DataError
+from varistar.foundation.errors import DataError
 
 Separator = Literal[",", "\t", " "]
 

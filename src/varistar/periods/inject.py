@@ -26,7 +26,7 @@ from varistar.lightcurves.table import LightCurves
 from .simulate import SampleSettings
 from .splits import SPLITS
 
-COLUMNS = ["time", "flux", "flux_err", "camera"]
+KEPT = ("time", "flux", "flux_err", "camera")
 
 
 def inject(templates: LightCurves, spot_flux: np.ndarray, median_flux: np.ndarray) -> LightCurves:
@@ -34,12 +34,12 @@ def inject(templates: LightCurves, spot_flux: np.ndarray, median_flux: np.ndarra
 
     Parameters
     ----------
-    templates : n light curves.
+    templates : n light curves; of their columns, `KEPT` stay.
     spot_flux : shape (m,), relative flux of the simulated stars at the templates' points, in their order.
     median_flux : shape (n,), median of each simulated star's flux over its window.
     """
     factor = spot_flux / np.repeat(median_flux, templates.n_points)
-    columns = {name: values for name, values in templates.columns.items() if name not in ("mag", "mag_err", "limit")}
+    columns = {name: values for name, values in templates.columns.items() if name in KEPT}
     columns["flux"] = (templates["flux"] * factor).astype(np.float32)
     return LightCurves(
         templates.star_id, templates.offsets, columns, templates.time_system, templates.flux_unit, templates.survey
@@ -72,7 +72,7 @@ def build_injections(templates: Path, simulations: Path, folder: Path, workers: 
 def _inject_shard(item: tuple[Path, Path, Path]) -> None:
     templates, simulations, target = item
     table = pq.read_table(simulations, columns=["shard", "row", "median_flux", "spot_flux"])
-    light_curves = read_shard(templates / table["shard"][0].as_py(), columns=COLUMNS).take(table["row"].to_numpy())
+    light_curves = read_shard(templates / table["shard"][0].as_py()).take(table["row"].to_numpy())
     spot_flux = table["spot_flux"].combine_chunks().flatten().to_numpy()
     injected = inject(light_curves, spot_flux, table["median_flux"].to_numpy())
     write_shard(target, replace(injected, star_id=tuple(_truth([simulations])["star_id"])))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varistar.experiments.content import Architecture, Metrics, ModelContent, ModelSpec, read_content
-from varistar.foundation.errors import RegistryError
+from varistar.foundation.errors import ConfigError, RegistryError
 from varistar.foundation.settings import validate
 from varistar.lightcurves.table import LightCurves
 from varistar.surveys.definition import Survey
@@ -51,19 +51,22 @@ class PeriodMeter:
         spec = content.spec
         if spec.wing != WING:
             raise RegistryError(f"this model belongs to the wing '{spec.wing}', not to '{WING}'")
-        representation = validate(Representation, spec.preprocessing["representation"], "model.json: representation")
-        network = PeriodNetwork(
-            validate(NetworkSettings, spec.architecture.settings, "model.json: architecture"), representation.shape
-        )
+        try:
+            representation = validate(Representation, spec.preprocessing.get("representation", {}), "representation")
+            survey = validate(Survey, spec.preprocessing.get("survey", {}), "survey")
+            settings = validate(NetworkSettings, spec.architecture.settings, "architecture")
+            network = PeriodNetwork(settings, representation.shape)
+        except ConfigError as error:
+            raise RegistryError(f"model.json: {error}") from None
         try:
             network.load_state_dict(content.state_dict())
         except RuntimeError as error:
             mismatch = str(error).splitlines()[-1].strip()
             raise RegistryError(f"the weights do not fit the architecture: {mismatch}") from None
-        calibrated = CalibratedNetwork(network, float(spec.calibration.get("stretch", 1.0)))
-        return cls(
-            representation, calibrated.eval(), validate(Survey, spec.preprocessing["survey"], "model.json: survey")
-        )
+        stretch = spec.calibration.get("stretch", 1.0)
+        if not isinstance(stretch, float | int) or not stretch > 0:
+            raise RegistryError(f"model.json: calibration: 'stretch' must be a positive number, not {stretch!r}")
+        return cls(representation, CalibratedNetwork(network, float(stretch)).eval(), survey)
 
     @classmethod
     def of_folder(cls, folder: Path) -> Self:

@@ -21,6 +21,7 @@ from varistar.foundation.errors import ConfigError
 from .variants import NetworkSettings
 
 TOLERANCE = 0.1  # a period counts as right when it is within this fraction of the truth
+RIGHT_FOR = 1 / (1 + TOLERANCE), 1 / (1 - TOLERANCE)  # times the period: the truths for which it is right
 
 
 class Answer(NamedTuple):
@@ -55,7 +56,8 @@ class LaplaceHead(nn.Module):
         """`stretch` multiplies the width."""
         period, scale = (self.unit * value for value in self.positive(raw))
         scale = stretch * scale
-        return Answer(period, math.sqrt(2) * scale, 1 - torch.exp(-TOLERANCE * period / scale))
+        below, above = (0.5 * torch.exp(-abs(1 - factor) * period / scale) for factor in RIGHT_FOR)
+        return Answer(period, math.sqrt(2) * scale, 1 - below - above)
 
     def cumulative(self, raw: Tensor, stretch: Tensor, period: Tensor) -> Tensor:
         """Probability that the period is at most `period` [d]."""
@@ -79,8 +81,8 @@ class DistributionHead(nn.Module):
         shortest, longest = settings.period_range
         edges = torch.linspace(math.log(shortest), math.log(longest), settings.bins + 1, dtype=torch.float64)
         centres = (edges[1:] + edges[:-1]) / 2
-        # near[k, j]: the part of bin j within 10% of the centre of bin k
-        low, high = centres + math.log(1 - TOLERANCE), centres + math.log(1 + TOLERANCE)
+        # near[k, j]: the part of bin j for which the centre of bin k is right
+        low, high = (centres + math.log(factor) for factor in RIGHT_FOR)
         overlap = torch.minimum(high[:, None], edges[1:]) - torch.maximum(low[:, None], edges[:-1])
         near = overlap.clamp(min=0) / (edges[1:] - edges[:-1])
         for name, value in (("edges", edges), ("centres", centres), ("near", near)):

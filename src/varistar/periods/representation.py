@@ -9,6 +9,7 @@ which makes noise at short periods outshine signals at long ones, and a `log` sc
 significance that scaling each image to its own maximum throws away.
 """
 
+from contextlib import suppress
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.interpolate import griddata
+from scipy.spatial import QhullError
 
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.table import LightCurves
@@ -75,7 +77,9 @@ class Representation(Settings):
     ceiling: Annotated[float, Field(gt=0)] = 1000.0
 
     @model_validator(mode="after")
-    def _divisible(self) -> Self:
+    def _drawable(self) -> Self:
+        if self.window and not self.window[0] < self.window[1]:
+            raise ValueError("window must run from the smaller to the larger value")
         if self.nodes % self.pool or self.periods.count % self.pool:
             raise ValueError("pool must divide nodes and periods.count")
         return self
@@ -140,12 +144,19 @@ def _fill(power: NDArray, valid: NDArray[np.bool_], mask: str) -> NDArray:
     if mask == "minimum":
         return np.where(valid, power, power[valid].min())
     if mask == "interpolate":
-        cells = np.indices(power.shape).reshape(2, -1).T
-        filled = griddata(cells[valid.ravel()], power[valid], cells[~valid.ravel()], method="cubic", fill_value=0.0)
-        power = power.copy()
-        power[~valid] = np.maximum(filled, 0.0)  # cubic patches undershoot; power cannot be negative
-        return power
+        return np.where(valid, power, _interpolated(power, valid))
     return np.where(valid, power, 0.0)
+
+
+def _interpolated(power: NDArray, valid: NDArray[np.bool_]) -> NDArray:
+    """Cubic patches between the cells with data, at those without; 0 outside, or where those with data span no area."""
+    cells = np.indices(power.shape).reshape(2, -1).T
+    filled = np.zeros(power.shape)
+    with suppress(QhullError):
+        filled[~valid] = griddata(
+            cells[valid.ravel()], power[valid], cells[~valid.ravel()], method="cubic", fill_value=0.0
+        )
+    return np.maximum(filled, 0.0)  # cubic patches undershoot; power cannot be negative
 
 
 def _prepared(star: LightCurves, clean: bool) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

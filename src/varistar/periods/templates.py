@@ -29,8 +29,6 @@ from varistar.surveys.definition import Survey
 
 from .splits import SplitSettings, split_stars
 
-COLUMNS = ["time", "flux", "flux_err", "mag", "mag_err", "limit", "camera", "band", "quality"]
-
 
 class TemplateSettings(Settings):
     """How a template set is chosen.
@@ -137,7 +135,7 @@ def build_templates(
 def _template_shard(item: tuple[Part, Path, set[str], Cuts, Survey, float]) -> pl.DataFrame:
     """Read one shard, keep its templates, write them; returns the refused stars with reasons."""
     part, target, chosen, cuts, survey, max_power = item
-    lightcurves = part.read(COLUMNS)
+    lightcurves = part.read()
     lightcurves = lightcurves.take([i for i, star in enumerate(lightcurves.star_id) if star in chosen])
     lightcurves, losses = apply_cuts(lightcurves, cuts)
     keep, periodic = screen_stars(lightcurves, survey, max_power)

@@ -25,7 +25,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..foundation.errors import ConfigError
+from varistar.foundation.errors import ConfigError
+
 from .spot_prior import SpotParameters
 
 N_LATITUDES = 16

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
-from ..foundation.errors import ConfigError
-from ..foundation.settings import Settings
+from varistar.foundation.errors import ConfigError
+from varistar.foundation.settings import Settings
 
 #: A region has fully emerged after a tenth of its lifetime, but after two days at the latest (butterpy 1.0.0).
 LONGEST_EMERGENCE_DAYS = 2.0

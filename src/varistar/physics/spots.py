@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy.special import erf
 
-from ..foundation.errors import ConfigError, DataError
-from ..foundation.settings import Settings
+from varistar.foundation.errors import ConfigError, DataError
+from varistar.foundation.settings import Settings
+
 from .emergence import ActiveRegions, emerge_regions
 from .spot_prior import Positive, SpotParameters, SpotPrior, draw_spot_parameters
 

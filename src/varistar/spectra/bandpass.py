@@ -12,13 +12,12 @@ period T is the points' own times a Gaussian band around the frequency m nu (our
     F_k = sum iv g exp(-2 pi i k x / T).
 
 One non-uniform FFT gives F_k. With T = n_fft * (node spacing) the nodes are the points of an FFT of length n_fft, into
-which the band is folded modulo n_fft. Only three things are rounded: the non-uniform FFT, the ends of the bands, and
-the windows that reach around T; each stays below 1e-13 of the sum over all points. That is a small error only where
-the window holds a fair share of the points: the caller gets `noise` to tell.
+which the band is folded modulo n_fft. Only three things are inexact: the FFTs, the ends of the bands, and the windows
+that reach around T; each stays below 3e-15 of the sum over all points. That is a small error only where the window
+holds a fair share of the points: the caller gets `noise` to tell.
 """
 
 import math
-from dataclasses import dataclass, field
 
 import finufft
 import numpy as np
@@ -26,9 +25,9 @@ import scipy.fft
 from numba import njit
 from numpy.typing import NDArray
 
-#: Windows are cut at this many widths, where the Gaussian is 7e-14; T leaves that much room between its ends.
-REACH = 5.5
-#: Bands are cut where their Gaussian is exp(-5.6^2) = 2e-14.
+#: T leaves room for this many widths between its ends, at which windows have fallen to exp(-5.8^2) = 2.5e-15.
+REACH = 5.8
+#: Bands are cut where they have fallen to exp(-5.6^2) = 2e-14; their two tails hold erfc(5.6) = 2.4e-15 of their area.
 BAND_REACH = 5.6
 #: Bands start and end at multiples of this many modes, as do FFT lengths: no ragged ends to loop over.
 BLOCK = 16
@@ -38,11 +37,10 @@ NUFFT_TOLERANCE = 1e-13
 NOISE = 2e-15
 
 
-@dataclass
 class BandPass:
     """The sums A_m at times `start + spacing * i`, for some periods; holds their tables, buffers and FFT plan.
 
-    Attributes
+    Parameters
     ----------
     periods : (n_periods,) [d]
     tradeoff : window width in periods
@@ -50,27 +48,15 @@ class BandPass:
     n_fft : length of the FFT in nodes; windows of REACH widths must not meet around it
     """
 
-    periods: NDArray[np.float64]
-    tradeoff: float
-    start: float
-    spacing: float
-    n_fft: int
-    first: NDArray[np.int64] = field(init=False)
-    count: NDArray[np.int64] = field(init=False)
-    bands: NDArray[np.float64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.first, self.count = band_limits(self.periods, self.tradeoff, self.length)
-        self.bands = np.concatenate([self._band(j, m) for j in range(len(self.periods)) for m in range(3)])
+    def __init__(self, periods: NDArray[np.float64], tradeoff: float, start: float, spacing: float, n_fft: int) -> None:
+        self.periods, self.tradeoff, self.start = periods, tradeoff, start
+        self.length = n_fft * spacing  # T
+        self.first, self.count = band_limits(periods, tradeoff, self.length)
+        self.bands = np.concatenate([self._band(j, m) for j in range(len(periods)) for m in range(3)])
         self.n_side = int(max(-self.first.min(), (self.first + self.count).max()))
         self.plan = finufft.Plan(1, (2 * self.n_side + 1,), eps=NUFFT_TOLERANCE, isign=-1, nthreads=1)
         self.modes = np.empty((6, 2 * self.n_side + 1))
-        self.folded = np.empty((len(self.periods), 4, self.n_fft), dtype=np.complex128)
-
-    @property
-    def length(self) -> float:
-        """T, the period of the Fourier series [d]."""
-        return self.n_fft * self.spacing
+        self.folded = np.empty((len(periods), 4, n_fft), dtype=np.complex128)
 
     def _band(self, j: int, m: int) -> NDArray[np.float64]:
         """The Gaussian band of period `j` around its frequency times `m`, shape (count[j, m],)."""
@@ -82,12 +68,12 @@ class BandPass:
     def __call__(
         self, time: NDArray[np.float64], flux: NDArray[np.float64], weight: NDArray[np.float64]
     ) -> tuple[NDArray[np.complex128], float]:
-        """The sums of one star, and the standard error that each carries.
+        """The sums of one star, and how large the error of each may be.
 
         Parameters
         ----------
         time, flux, weight : (n_points,)
-            Times within reach of the nodes [d]; flux of about zero mean and unit scatter; weights.
+            Times within REACH widths of the nodes [d]; flux of zero mean and unit scatter; weights of at most 1.
 
         Returns
         -------
@@ -97,15 +83,12 @@ class BandPass:
         noise : float
             Error of the real or imaginary part of any sum.
         """
-        angle = time - self.start
-        angle[angle > 0.5 * self.length] -= self.length
-        angle *= 2.0 * math.pi / self.length
-        strength = weight * (1.0 + 1j * flux)
+        angle, strength, total = _on_circle(time, flux, weight, self.start, self.length)
         self.plan.setpts(angle)
         _split(self.plan.execute(strength), self.modes)
         _fold(self.modes, self.bands, self.first, self.count, self.n_side, self.folded)
         sums = scipy.fft.ifft(self.folded, axis=-1, norm="forward", overwrite_x=True, workers=1)
-        return sums, NOISE * np.abs(strength).sum()
+        return sums, NOISE * total
 
 
 def fft_length(nodes: float) -> int:
@@ -122,6 +105,23 @@ def band_limits(
     first = np.floor(length * (centre - half_width) / BLOCK).astype(np.int64) * BLOCK
     last = np.ceil(length * (centre + half_width) / BLOCK).astype(np.int64) * BLOCK
     return first, last - first
+
+
+@njit(cache=True)
+def _on_circle(
+    time: NDArray[np.float64], flux: NDArray[np.float64], weight: NDArray[np.float64], start: float, length: float
+) -> tuple[NDArray[np.float64], NDArray[np.complex128], float]:
+    """Times as angles from -pi to pi, weights times 1 + i flux, and the sum of the latter's absolute values."""
+    angle = np.empty(time.size)
+    strength = np.empty(time.size, dtype=np.complex128)
+    total = 0.0
+    for k in range(time.size):
+        offset = time[k] - start
+        # The smaller the angle, the smaller its rounding.
+        angle[k] = 2.0 * math.pi / length * (offset if offset < 0.5 * length else offset - length)
+        strength[k] = complex(weight[k], weight[k] * flux[k])
+        total += abs(strength[k])
+    return angle, strength, total
 
 
 @njit(cache=True, fastmath={"contract"})

@@ -32,7 +32,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from ..foundation.errors import ConfigError, DataError
+from varistar.foundation.errors import ConfigError, DataError
+
 from .bandpass import REACH, BandPass, band_limits, fft_length
 from .exact import exact_power, nearest_point
 from .points import Points, read_grid, read_offsets, read_points

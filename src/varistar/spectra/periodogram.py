@@ -16,7 +16,8 @@ import finufft
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..foundation.errors import ConfigError, DataError
+from varistar.foundation.errors import ConfigError, DataError
+
 from .points import Points, read_offsets, read_points
 
 NUFFT_TOLERANCE = 1e-12

@@ -4,9 +4,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from ..foundation.errors import ConfigError, DataError
+from varistar.foundation.errors import ConfigError, DataError
 
 #: Powers are squares of flux over error, and must be finite.
 LARGEST_RATIO = 1e150
@@ -49,19 +50,24 @@ def read_points(time: ArrayLike, flux: ArrayLike, flux_err: ArrayLike) -> Points
     x, y, e = (np.array(values, dtype=np.float64, order="C") for values in (time, flux, flux_err))
     if not (x.ndim == 1 and x.shape == y.shape == e.shape):
         raise DataError(f"time, flux and flux_err must be equally long; got shapes {x.shape}, {y.shape} and {e.shape}")
-    for name, values in (("time", x), ("flux", y), ("flux_err", e)):
-        if not (finite := np.isfinite(values)).all():
-            point = int(np.argmin(finite))
-            raise DataError(f"{name} is {values[point]} at point {point}; points that are not finite must be cut first")
+    finite, ascending, smallest = _inspect(x, y, e)
+    if not finite:
+        _refuse_first_not_finite(time=x, flux=y, flux_err=e)
     if len(x) == 0:
         return None
-    smallest = e.min()
     if not smallest > 0.0:
         raise DataError(f"flux_err is {smallest} at point {int(np.argmin(e))}; errors must be positive")
-    if np.any(x[1:] < x[:-1]):
+    if not ascending:
         order = np.argsort(x, kind="stable")
         x, y, e = x[order], y[order], e[order]
-    return _scaled(x, y, e, smallest)
+    weight = (smallest / e) ** 2
+    largest, scatter = _standardise(y, weight)
+    if scatter == 0.0:
+        return None
+    ratio = largest * scatter / smallest
+    if not ratio < LARGEST_RATIO:
+        raise DataError(f"flux varies by {largest:.3g} with errors of {smallest:.3g}: the ratio must be below 1e150")
+    return Points(x, y, weight, ratio**2)
 
 
 def read_grid(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -94,19 +100,47 @@ def read_offsets(offsets: ArrayLike, n_points: int) -> list[int]:
     return [int(limit) for limit in limits]
 
 
-def _scaled(x: NDArray[np.float64], y: NDArray[np.float64], e: NDArray[np.float64], smallest: float) -> Points | None:
-    """Points in the units of the kernels."""
-    weight = (smallest / e) ** 2
-    variation = y - weight @ y / weight.sum()
-    largest = np.abs(variation).max()
+@njit(cache=True)
+def _inspect(
+    time: NDArray[np.float64], flux: NDArray[np.float64], flux_err: NDArray[np.float64]
+) -> tuple[bool, bool, float]:
+    """Whether all values are finite, whether the times ascend, and the smallest error, in one pass."""
+    finite = ascending = True
+    smallest = math.inf
+    for k in range(time.size):
+        finite &= math.isfinite(time[k]) and math.isfinite(flux[k]) and math.isfinite(flux_err[k])
+        ascending &= k == 0 or time[k - 1] <= time[k]
+        smallest = min(smallest, flux_err[k])
+    return finite, ascending, smallest
+
+
+def _refuse_first_not_finite(**columns: NDArray[np.float64]) -> None:
+    """Raise the error that names the first value that is not finite."""
+    for name, values in columns.items():
+        if not (finite := np.isfinite(values)).all():
+            point = int(np.argmin(finite))
+            raise DataError(f"{name} is {values[point]} at point {point}; points that are not finite must be cut first")
+
+
+@njit(cache=True, error_model="numpy")
+def _standardise(flux: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
+    """Give `flux`, in place, zero weighted mean and unit weighted scatter.
+
+    Returns
+    -------
+    largest : float
+        The largest distance of a flux from the mean.
+    scatter : float
+        The scatter in units of it; 0, and the flux is of no use, where no flux that weighs anything varies.
+    """
+    mean = (weight * flux).sum() / weight.sum()
     # A constant flux has a mean that is rounded.
-    if largest <= 4.0 * np.finfo(np.float64).eps * np.abs(y).max():
-        return None
-    variation /= largest
-    scatter = math.sqrt(weight @ variation**2 / weight.sum())
-    if scatter == 0.0:
-        return None
-    ratio = float(largest * scatter / smallest)
-    if not ratio < LARGEST_RATIO:
-        raise DataError(f"flux varies by {largest:.3g} with errors of {smallest:.3g}: the ratio must be below 1e150")
-    return Points(x, variation / scatter, weight, ratio**2)
+    rounding = 4.0 * np.finfo(np.float64).eps * np.abs(flux).max()
+    flux -= mean
+    largest = np.abs(flux).max()
+    if largest <= rounding:
+        return largest, 0.0
+    flux /= largest
+    scatter = math.sqrt((weight * flux * flux).sum() / weight.sum())
+    flux /= scatter
+    return largest, scatter

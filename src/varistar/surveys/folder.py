@@ -10,9 +10,9 @@ import polars as pl
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import atomic_path
 from varistar.lightcurves.cuts import Cuts, apply_cuts
-from varistar.lightcurves.inputs import expand_inputs
-from varistar.lightcurves.readers import read
-from varistar.lightcurves.store import Store
+from varistar.lightcurves.readers import Source, find_sources
+from varistar.lightcurves.shards import shard_metadata
+from varistar.lightcurves.store import LOSSES, REFUSED, Store
 from varistar.lightcurves.table import LightCurves
 
 
@@ -36,49 +36,66 @@ def ingest(
     """Read files of any known format and append their stars to the store in `folder`.
 
     All points are stored; the cuts are counted, not applied, so that another survey definition can be tried on the same
-    store. Writes `losses.parquet` (one row per star: points lost by reason) and `refused.parquet` (files that could not
-    be read, with the reason) beside the shards.
+    store. Writes beside the shards what this ingest met: `losses.parquet` (one row per star: points lost by reason) and
+    `refused.parquet` (files that were not taken, with the reason).
+
+    A store holds one survey, time system and flux unit: those that it has, or those of the first file.
 
     Raises
     ------
     DataError
-        When an input does not exist, or no file could be read.
+        When an input does not exist, or no file could be taken.
     """
     store = Store(folder)
-    files = expand_inputs(inputs)
+    sources = [source for source in find_sources(inputs) if folder.resolve() != source.path.resolve().parent]
     refused: list[dict[str, str]] = []
     losses: list[pl.DataFrame] = []
 
-    def readable() -> Iterator[LightCurves]:
-        kind = None
+    def acceptable() -> Iterator[LightCurves]:
+        standard = _standard_of(store)
         seen: set[str] = set()
-        for file in files:
+        for source in sources:
             try:
-                light_curves = read(file, format, mapping)  # type: ignore[arg-type]
-                kind = kind or (light_curves.time_system, light_curves.flux_unit)
-                if (light_curves.time_system, light_curves.flux_unit) != kind:
-                    raise DataError(
-                        f"{file}: in {light_curves.time_system} and {light_curves.flux_unit}, those before it in "
-                        f"{kind[0]} and {kind[1]}; ingest it into a store of its own"
-                    )
-                if twice := seen.intersection(light_curves.star_id):
-                    raise DataError(f"{file}: the star '{min(twice)}' stands in a file before it")
+                light_curves = source.read(format, mapping)  # type: ignore[arg-type]
+                standard = standard or _described(light_curves)
+                _require_fit(source, light_curves, standard, seen)
             except DataError as error:
-                refused.append({"source": str(file), "reason": str(error)})
+                refused.append({"source": str(source.path), "reason": str(error)})
                 continue
             seen.update(light_curves.star_id)
             losses.append(apply_cuts(light_curves, cuts)[1])
             yield light_curves
 
-    store.extend(readable())
+    store.extend(acceptable())
     if not losses:
-        why = f": {refused[0]['reason']}" if refused else ""
-        raise DataError(f"none of the {len(files)} files holds light curves{why}")
+        first = refused[0]["reason"] if refused else f"{folder}: the store itself is no input"
+        raise DataError(first if len(refused) == 1 else f"none of the {len(refused)} files can be taken, first {first}")
     lost = pl.concat(losses)
-    _write(lost, folder / "losses.parquet")
-    _write(pl.DataFrame(refused, schema={"source": pl.String, "reason": pl.String}), folder / "refused.parquet")
-    counted = lost.filter(~pl.col("kept")).group_by("reason").len().sort("len", descending=True)
+    _write(lost, folder / LOSSES)
+    _write(pl.DataFrame(refused, schema={"source": pl.String, "reason": pl.String}), folder / REFUSED)
+    counted = lost.filter(~pl.col("kept")).group_by("reason").len().sort("len", "reason", descending=[True, False])
     return Ingested(lost.height, int(lost["kept"].sum()), dict(counted.iter_rows()), len(refused))
+
+
+def _standard_of(store: Store) -> str | None:
+    """What the stars of a store have in common; None while it has none."""
+    shards = store.shards()
+    if not shards:
+        return None
+    metadata = shard_metadata(shards[0])
+    return f"survey '{metadata['survey']}', {metadata['time_system']}, {metadata['flux_unit']}"
+
+
+def _described(light_curves: LightCurves) -> str:
+    return f"survey '{light_curves.survey}', {light_curves.time_system}, {light_curves.flux_unit}"
+
+
+def _require_fit(source: Source, light_curves: LightCurves, standard: str, seen: set[str]) -> None:
+    """Refuse a file of another kind than the store, or with a star that came before."""
+    if (own := _described(light_curves)) != standard:
+        raise DataError(f"{source.path}: of {own}, but the store is of {standard}; ingest it into a store of its own")
+    if twice := seen.intersection(light_curves.star_id):
+        raise DataError(f"{source.path}: the star '{min(twice)}' stands in a file before it")
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..foundation.errors import DataError
-from ..foundation.files import read_json
-from ..lightcurves.table import LightCurves
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import read_json
+from varistar.lightcurves.table import LightCurves
+
 from .sky import SkySettings, simulate_sky
 
 Array = NDArray[np.float64]

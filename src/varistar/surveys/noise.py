@@ -13,7 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..lightcurves.magnitudes import AB_ZERO_POINT
+from varistar.lightcurves.magnitudes import AB_ZERO_POINT
+
 from . import ephemeris
 from .cadence import Visits
 from .ephemeris import Array, Direction

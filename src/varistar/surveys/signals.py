@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..physics.spot_prior import SpotPrior, draw_spot_parameters
-from ..physics.spots import simulate_star
+from varistar.physics.spot_prior import SpotPrior, draw_spot_parameters
+from varistar.physics.spots import simulate_star
+
 from .ephemeris import Array
 from .population import Star
 from .streams import stream

@@ -15,8 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ..foundation.settings import Settings
-from ..lightcurves.table import COLUMNS, LightCurves, concatenate
+from varistar.foundation.settings import Settings
+from varistar.lightcurves.table import COLUMNS, LightCurves, concatenate
+
 from .cadence import Nights, field_visits, site_nights
 from .ephemeris import Direction
 from .noise import Exposures, expose, limit_flux, measure, round_like_a_table

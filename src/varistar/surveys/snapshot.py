@@ -10,10 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
-from ..foundation.errors import DataError
-from ..foundation.files import atomic_folder
-from ..lightcurves.shards import write_shard
-from ..lightcurves.table import COLUMNS, concatenate
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import atomic_folder
+from varistar.lightcurves.shards import write_shard
+from varistar.lightcurves.table import COLUMNS, concatenate
+
 from .sky import CATALOG, SURVEY, TRUTH, Sky, SkySettings, iterate_fields
 
 #: A set is cut into at least this many shards; no shard parts a field, since its stars share their exposures.

@@ -1,0 +1,158 @@
+"""A tiny sky, and a tiny project in which every stage of the period chain has run once."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from varistar.bulk import local
+from varistar.foundation.params import read_params, read_section
+from varistar.lightcurves.shards import read_shard, write_shard
+from varistar.lightcurves.table import LightCurves, concatenate
+from varistar.periods import baselines, calibrate, compare, evaluate, images, inject, simulate, templates, train
+from varistar.surveys.definition import Survey
+from varistar.surveys.sky import Sky, SkySettings, StarCounts, simulate_sky
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARDS = 3
+
+#: What makes the repository's parameters small; each split gets a few of the templates.
+SMALL: dict[str, Any] = {
+    "periods.split": {"train": 0.4, "validation": 0.2, "calibration": 0.2, "test": 0.2, "seed": 1},
+    "periods.samples.clump.simulations": 60,
+    "periods.samples.quasar.simulations": 24,
+    **{
+        f"periods.representations.{name}.{key}": value
+        for name in ("paper", "log")
+        for key, value in (("nodes", 72), ("periods.count", 16))
+    },
+    **{
+        f"periods.variants.{name}.training.{key}": value
+        for name in ("quasar-8-16-32", "clump-8-16-32", "clump-log-distribution")
+        for key, value in (("max_epochs", 3), ("batch_size", 8), ("threads", 1))
+    },
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project on disk, and what its stages asked the outside world for."""
+
+    root: Path
+    packaged: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def build(self) -> Path:
+        return self.root / "build/periods"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return read_params(self.root)
+
+
+@contextmanager
+def inside(root: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Work in the project's folder and in this process alone."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(local, "available_processors", lambda: 1)
+        yield patch
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def in_project() -> Callable[[Path], Any]:
+    return inside
+
+
+@pytest.fixture(scope="session")
+def survey() -> Survey:
+    """The survey of the repository's parameters."""
+    return read_section(REPOSITORY, "surveys.asassn", Survey)
+
+
+@pytest.fixture(scope="session")
+def sky() -> Sky:
+    """Twenty giants of the red clump, ten quasars, and a few stars with a period."""
+    counts = StarCounts(clump=20, quasar=10, rotator=4, eclipsing=0, pulsating=3, semiregular=0, constant=2)
+    return simulate_sky(SkySettings(seed=5, n_fields=2, counts=counts))
+
+
+@pytest.fixture(scope="session")
+def project(sky: Sky, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The stages one after the other; only the packaging for MLflow's registry, which takes seconds, is left out."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    write_params(project.root, SMALL)
+    write_survey(project.root, sky)
+
+    def package(root: Path, folder: Path, load_network: Any, **more: Any) -> str:
+        project.packaged.append({"root": root, "folder": folder, "load_network": load_network, **more})
+        return "1"
+
+    names = project.params["periods"]
+    with inside(project.root) as patch:
+        patch.setattr(evaluate, "package", package)
+        for stage, keys in (
+            (templates, names["templates"]),
+            (simulate, names["samples"]),
+            (inject, names["samples"]),
+            (images, names["images"]),
+            (train, names["variants"]),
+            (calibrate, names["variants"]),
+            (baselines, names["samples"]),
+            (evaluate, names["variants"]),
+        ):
+            for key in keys:
+                stage.main(key)
+        compare.main()
+    return project
+
+
+@pytest.fixture
+def copied(project: Project, tmp_path: Path) -> Project:
+    """The project in a folder of its own, which a test may change."""
+    shutil.copytree(project.root, tmp_path / "copied")
+    return Project(tmp_path / "copied")
+
+
+@pytest.fixture(scope="session")
+def injected(project: Project) -> Callable[[str, str], LightCurves]:
+    """The injected light curves of a (sample, split), in the order of their shards."""
+
+    def read(sample: str, split: str) -> LightCurves:
+        shards = sorted((project.build / "injected" / sample / split).glob("part-*.parquet"))
+        return concatenate([read_shard(path) for path in shards])
+
+    return read
+
+
+def write_params(root: Path, changes: dict[str, Any]) -> None:
+    """The repository's params.yaml with these dotted keys changed."""
+    yaml = YAML(typ="safe")
+    params = yaml.load((REPOSITORY / "params.yaml").read_text())
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        section = params
+        for name in path:
+            section = section[name]
+        assert last in section, key
+        section[last] = value
+    with (root / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
+
+
+def write_survey(root: Path, sky: Sky) -> None:
+    """data/ as the embedded survey has it, in a few shards."""
+    (root / "data").mkdir()
+    sky.stars.write_parquet(root / "data/stars.parquet")
+    for number, rows in enumerate(np.array_split(np.arange(len(sky.light_curves)), SHARDS)):
+        write_shard(root / f"data/light_curves/part-{number:05d}.parquet", sky.light_curves.take(rows))
