@@ -48,6 +48,7 @@ ui: $(INSTALLED) ## serve the MLflow UI on the runs
 
 pull: $(INSTALLED) ## fetch data, champion and catalog from the in-repo store
 	dvc pull --quiet --allow-missing
+	varistar champion periods
 
 push: $(INSTALLED) ## store data, champion and catalog in the in-repo store
 	dvc push

@@ -210,6 +210,20 @@ def promote(
 
 
 @app.command()
+def champion(wing: Wing, root: Root = None) -> None:
+    """Show the champion and its history, and set MLflow's aliases from them.
+
+    On a fresh clone MLflow's store is empty; this packages the champion for it again, under the name
+    models:/varistar-periods@champion.
+    """
+    _known_wing(wing)
+    from varistar.foundation.params import find_root
+    from varistar.periods.promote import show_champion
+
+    print("\n".join(show_champion(find_root(root))))
+
+
+@app.command()
 def rollback(
     wing: Wing,
     reason: Annotated[str, typer.Option(help="Why; kept in the registry.")],

@@ -67,6 +67,22 @@ def promote_challenger(root: Path, candidate: Path | None = None, force: bool = 
     return Outcome([*lines, f"{digest:.12} is champion now"], [])
 
 
+def show_champion(root: Path) -> list[str]:
+    """The champion and every promotion and rollback, a line each; sets MLflow's aliases where they are missing.
+
+    Raises
+    ------
+    RegistryError
+        When there is no champion, or its content is damaged.
+    """
+    champion = registry.champion(root, WING)
+    registry.restore_mlflow(root, WING, served_network)
+    lines = [f"{champion.content_hash:.12} is champion since {champion.since}; its model is in {champion.folder}"]
+    for event in registry.history(root, WING):
+        lines.append(f"  {event.when} {event.action} {event.content:.12}: {event.reason}")
+    return lines
+
+
 def roll_back(root: Path, reason: str) -> Outcome:
     """Make the champion before this one champion again.
 
