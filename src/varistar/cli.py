@@ -30,7 +30,7 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 def main() -> None:
     """Run the command line; a mistake of the user ends in one sentence and exit code 2."""
     with one_sentence():
-        app()
+        app(prog_name="varistar")
 
 
 def _version(wanted: bool) -> None:
@@ -211,10 +211,10 @@ def promote(
 
 @app.command()
 def champion(wing: Wing, root: Root = None) -> None:
-    """Show the champion and its history, and set MLflow's aliases from them.
+    """Show the champion and its history.
 
-    On a fresh clone MLflow's store is empty; this packages the champion for it again, under the name
-    models:/varistar-periods@champion.
+    MLflow's aliases are set from them. On a fresh clone, whose MLflow store is empty, the champion is packaged for it
+    again, under the name models:/varistar-periods@champion.
     """
     _known_wing(wing)
     from varistar.foundation.params import find_root

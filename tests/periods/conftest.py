@@ -13,7 +13,7 @@ import torch
 from ruamel.yaml import YAML
 
 from varistar.bulk import local
-from varistar.foundation.params import read_params, read_section
+from varistar.foundation.params import lookup, read_params, read_section
 from varistar.lightcurves.shards import read_shard, write_shard
 from varistar.lightcurves.table import LightCurves, concatenate
 from varistar.periods import baselines, calibrate, compare, evaluate, images, inject, simulate, templates, train
@@ -56,6 +56,10 @@ class Project:
     def params(self) -> dict[str, Any]:
         return read_params(self.root)
 
+    def change(self, **changes: Any) -> None:
+        """Set keys of params.yaml, with `__` for a dot."""
+        write_params(self.root, {key.replace("__", "."): value for key, value in changes.items()}, self.params)
+
 
 @contextmanager
 def inside(root: Path) -> Iterator[pytest.MonkeyPatch]:
@@ -91,7 +95,7 @@ def sky() -> Sky:
 def project(sky: Sky, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The stages one after the other; only the packaging for MLflow's registry, which takes seconds, is left out."""
     project = Project(tmp_path_factory.mktemp("project"))
-    write_params(project.root, SMALL)
+    write_params(project.root, SMALL, read_params(REPOSITORY))
     write_survey(project.root, sky)
 
     def package(root: Path, folder: Path, load_network: Any, **more: Any) -> str:
@@ -135,19 +139,15 @@ def injected(project: Project) -> Callable[[str, str], LightCurves]:
     return read
 
 
-def write_params(root: Path, changes: dict[str, Any]) -> None:
-    """The repository's params.yaml with these dotted keys changed."""
-    yaml = YAML(typ="safe")
-    params = yaml.load((REPOSITORY / "params.yaml").read_text())
+def write_params(root: Path, changes: dict[str, Any], params: dict[str, Any]) -> None:
+    """Write params.yaml with these dotted keys, which must exist, changed."""
     for key, value in changes.items():
-        *path, last = key.split(".")
-        section = params
-        for name in path:
-            section = section[name]
+        path, _, last = key.rpartition(".")
+        section = lookup(params, path)
         assert last in section, key
         section[last] = value
     with (root / "params.yaml").open("w") as file:
-        yaml.dump(params, file)
+        YAML(typ="safe").dump(params, file)
 
 
 def write_survey(root: Path, sky: Sky) -> None:

@@ -145,8 +145,8 @@ def test_the_laplace_answer_is_that_of_its_distribution(raw: Tensor, sigma: str,
     np.testing.assert_allclose(answer.sigma, distribution.std(), rtol=1e-3)
     for i, (period, p) in enumerate(zip(answer.period.double(), answer.p_within_10pct, strict=True)):
         alone = laplace_of(raw[i : i + 1], sigma, 30.0, stretch)
-        density = lambda t, alone=alone: alone.pdf(t)[0]  # noqa: E731
-        right = sum(integrate.quad(density, *sorted([float(period), float(period) / side]))[0] for side in (1.1, 0.9))
+        sides = [(float(period) / 1.1, float(period)), (float(period), float(period) / 0.9)]
+        right = sum(integrate.quad(lambda t, one=alone: one.pdf(t)[0], *side)[0] for side in sides)
         assert float(p) == pytest.approx(right, abs=1e-4)
 
 

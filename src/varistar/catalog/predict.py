@@ -72,7 +72,7 @@ def predict(inputs: Sequence[Path], model: Path, output: Path, workers: int | No
         (number, piece, model, parts) for number, piece in enumerate(pieces) if not _refused(parts, number).exists()
     ]
     failed = [
-        f"{item[1][0].path}: {outcome.reason}"
+        f"{item[1][0].path}: {' '.join(outcome.reason.split())}"
         for item, outcome in run_items(_predict_piece, left, workers, "predict")
         if isinstance(outcome, Failure)
     ]

@@ -23,21 +23,28 @@ def loss_figure(history: pl.DataFrame, title: str) -> "Figure":
     ----------
     history : one row per epoch, with `epoch`, `train_loss`, `validation_loss` and `validation_within_10pct`.
     """
-    figure, (loss, score) = new_figure(9, 3.4, columns=2)
-    loss.plot(history["epoch"] + 1, history["train_loss"], color=QUIET, label="training")
-    loss.plot(history["epoch"] + 1, history["validation_loss"], color=ACCENT, label="validation")
-    best = int(history["validation_loss"].arg_min() or 0)
-    loss.axvline(best + 1, color=SECOND, lw=0.8, ls=":", label="best epoch")
-    loss.set(xlabel="epoch", ylabel="loss", title=title)
+    figure, (loss, score) = new_figure(9, 3.6, columns=2)
+    epoch = history["epoch"] + 1
+    loss.plot(epoch, history["train_loss"], ".-", color=QUIET, label="training")
+    loss.plot(epoch, history["validation_loss"], ".-", color=ACCENT, label="validation")
+    score.plot(epoch, history["validation_within_10pct"], ".-", color=ACCENT)
+    best = int(epoch[history["validation_loss"].arg_min() or 0])
+    for panel in (loss, score):
+        panel.axvline(best, color=SECOND, lw=0.8, ls=":", label="best epoch")
+        panel.set(xlabel="epoch", xlim=(0.5, history.height + 0.5))
+        panel.locator_params(axis="x", integer=True, min_n_ticks=1)
+    loss.set_ylabel("loss")
     loss.legend(frameon=False, fontsize=8)
-    score.plot(history["epoch"] + 1, history["validation_within_10pct"], color=ACCENT)
-    score.axvline(best + 1, color=SECOND, lw=0.8, ls=":")
-    score.set(xlabel="epoch", ylabel="validation stars within 10%", ylim=(0, None))
+    score.set(ylabel="fraction of validation stars within 10%", ylim=(0, None))
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
 def predicted_figure(table: pl.DataFrame, title: str) -> "Figure":
     """Predicted against true period (000, Fig. 5): all stars, and those with sigma / P below 25%.
+
+    The band holds what is within 10%, the dotted lines are twice and half the true period, and a period beyond the axis
+    is a triangle at its end.
 
     Parameters
     ----------
@@ -48,15 +55,20 @@ def predicted_figure(table: pl.DataFrame, title: str) -> "Figure":
     for panel, stars, label in zip(panels, (table, trusted), ("all", "sigma / P < 25%"), strict=True):
         true, period = stars["true_period"].to_numpy(), stars["period"].to_numpy()
         right = np.abs(period - true) <= 0.1 * true
-        top = max(31.0, float(table["true_period"].max()))  # type: ignore[arg-type]
+        top = max([31.0, *table["true_period"]])
         line = np.array([0.0, top])
         panel.fill_between(line, 0.9 * line, 1.1 * line, color=ACCENT, alpha=0.12, lw=0)
         panel.plot(line, line, color=INK, lw=0.7, ls="--")
         panel.plot(line, line / 2, color=QUIET, lw=0.7, ls=":")
         panel.plot(line, 2 * line, color=QUIET, lw=0.7, ls=":")
-        panel.scatter(true, period, s=5, lw=0, color=np.where(right, ACCENT, SECOND), alpha=0.6)
-        share = f"{right.mean():.1%} within 10%" if len(right) else "none"
-        panel.set(xlabel="true period [d]", xlim=(0, top), ylim=(0, top), title=f"{label}: {len(right)} stars, {share}")
+        inside, color = period <= top, np.where(right, ACCENT, SECOND)
+        size = np.clip(4000 / max(len(true), 1), 5, 20)
+        panel.scatter(true[inside], period[inside], s=size, lw=0, color=color[inside], alpha=0.6)
+        above = np.full((~inside).sum(), 0.99 * top)
+        panel.scatter(true[~inside], above, s=2 * size, lw=0, color=SECOND, alpha=0.6, marker="^")
+        share = f", {right.mean():.1%} within 10%" if len(right) else ""
+        stars_shown = f"{label}: {len(right)} star{'s' * (len(right) != 1)}{share}"
+        panel.set(xlabel="true period [d]", xlim=(0, top), ylim=(0, top), title=stars_shown)
         panel.title.set_fontsize(9)
     panels[0].set_ylabel("predicted period [d]")
     figure.suptitle(title, fontsize=10)
@@ -77,10 +89,16 @@ def comparison_figure(scores: Mapping[str, Mapping[str, Any]], title: str) -> "F
         color = ACCENT if "coverage" in score else QUIET
         panel.barh(place, value, color=color, height=0.62)
         panel.plot([low, high], [place, place], color=INK, lw=1.2)
-        panel.text(high + 0.006, place, f"{value:.3f}", va="center", fontsize=8, color=INK)
+        panel.annotate(
+            f"{value:.3f}", (high, place), (4, 0), textcoords="offset points", va="center", fontsize=8, color=INK
+        )
+    for color, label in ((ACCENT, "network"), (QUIET, "simple method")):
+        panel.barh([0], [0], color=color, label=label)
+    figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
     panel.set_yticks(range(len(scores)), list(scores), fontsize=9)
     panel.invert_yaxis()
-    panel.set(xlabel="test stars within 10% of the true period", title=title)
+    panel.margins(x=0.08)
+    panel.set(xlabel="fraction of test stars within 10% of the true period", xlim=(0, None), title=title)
     panel.title.set_fontsize(10)
     return figure
 
@@ -93,16 +111,18 @@ def image_figure(
     Parameters
     ----------
     time, flux : [d] and relative, shape (m,).
-    images : by name, a uint8 image of shape (rows, columns) and its `PeriodGrid`.
+    images : by name, a uint8 image of shape (rows, columns) and its `Representation`.
     true_period : [d], marked in the images.
     """
     figure, panels = new_figure(4.2 * (1 + len(images)), 3.6, columns=1 + len(images))
     panels[0].plot(time, flux, ".", ms=2, color=INK, alpha=0.5)
     panels[0].set(xlabel="time [d]", ylabel="relative flux", title=title)
-    for panel, (name, (image, grid)) in zip(panels[1:], images.items(), strict=True):
+    for panel, (name, (image, representation)) in zip(panels[1:], images.items(), strict=True):
+        grid = representation.periods
+        first, last = representation.window or (time.min(), time.max())
         periods = np.geomspace if grid.spacing == "log" else np.linspace
         edges = periods(grid.minimum, grid.maximum, image.shape[0] + 1)
-        nodes = np.linspace(time.min(), time.max(), image.shape[1] + 1)
+        nodes = np.linspace(first, last, image.shape[1] + 1)
         panel.pcolormesh(nodes, edges, image, cmap="magma", rasterized=True)
         if grid.spacing == "log":
             panel.set_yscale("log")

@@ -1,5 +1,6 @@
 """Files that are either whole or not there: atomic writes, and hashes of folders."""
 
+import errno
 import hashlib
 import json
 import os
@@ -43,21 +44,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     DataError
-        When the disk is full or the folder cannot be written; what stood at `path` is still there.
+        When the disk is full, `path` is a file, or its place cannot be written; what stood at `path` is still there.
     """
     with _in_one_sentence(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        place = path.resolve()  # a link to a folder stays one
+        if place.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent))
         old = temporary.with_suffix(".old")
         try:
             yield temporary
             temporary.chmod(0o755)
-            if path.exists():
-                path.rename(old)
-            temporary.rename(path)
+            if place.exists():
+                place.rename(old)
+            temporary.rename(place)
         except BaseException:
             if old.exists():
-                old.rename(path)
+                old.rename(place)
             raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

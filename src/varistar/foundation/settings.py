@@ -38,8 +38,9 @@ def validate(model: type[SettingsT], values: Mapping[str, Any], where: str) -> S
 
 
 def _sentence(model: type[BaseModel], error: ValidationError) -> str:
-    """The first mistake, and how many more there are."""
-    first = error.errors()[0]
+    """The first mistake, an unknown key before others since it may explain them, and how many more there are."""
+    errors = error.errors()
+    first = next((mistake for mistake in errors if mistake["type"] == "extra_forbidden"), errors[0])
     path = ".".join(str(part) for part in first["loc"] if part != "[key]")
     others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":

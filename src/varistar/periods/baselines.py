@@ -64,7 +64,13 @@ def _baseline_shard(item: tuple[Path, Survey]) -> pl.DataFrame:
 
 
 def build_baselines(injected: Path, survey: Survey, workers: int | None = None) -> pl.DataFrame:
-    """The baselines' periods [d] of a sample's test set, one column each, one row per star."""
+    """The baselines' periods [d] of a sample's test set, one column each, one row per star.
+
+    Raises
+    ------
+    DataError
+        When the test or the training split is empty, or a part of it is damaged.
+    """
     items = [(path, survey) for path in sorted((injected / "test").glob("part-*.parquet"))]
     parts = []
     for item, outcome in run_items(_baseline_shard, items, workers, "baselines"):
@@ -72,6 +78,9 @@ def build_baselines(injected: Path, survey: Survey, workers: int | None = None) 
             raise DataError(f"{item[0]}: {outcome.reason}")
         parts.append(outcome)
     training = pl.read_parquet(injected / "train/truth.parquet")["period_days"].to_numpy()
+    for split, examples in (("test", parts), ("train", training)):
+        if not len(examples):
+            raise DataError(f"{injected / split}: no examples; the sample is too small for this split")
     return pl.concat(parts).sort("star_id").with_columns(constant=pl.lit(best_constant(training)))
 
 

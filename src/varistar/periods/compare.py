@@ -111,7 +111,7 @@ def example_figure(root: Path, challenger: str) -> "Figure":
     star = Store(build / "injected" / sample / "test").read_stars([surest["star_id"]])
     shown = [v["representation"] for v in lookup(params, "periods.variants").values() if v["sample"] == sample]
     representations = {name: read_section(root, f"periods.representations.{name}", Representation) for name in shown}
-    images = {name: (make_images(star, spec)[0], spec.periods) for name, spec in representations.items()}
+    images = {name: (make_images(star, spec)[0], spec) for name, spec in representations.items()}
     title = f"an injected star of {surest['true_period']:.2f} d"
     return image_figure(star["time"], star["flux"] / np.median(star["flux"]), images, surest["true_period"], title)
 

@@ -116,12 +116,12 @@ def run_batches(network: torch.nn.Module, images: NDArray[np.uint8]) -> NDArray[
     """
     out = []
     with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
+        for start in range(0, max(len(images), 1), BATCH):
             batch = images[start : start + BATCH]
             padded = np.zeros((BATCH, *images.shape[1:]), dtype=np.uint8)
             padded[: len(batch)] = batch
             out.append(network(torch.from_numpy(padded)).numpy()[: len(batch)])
-    return np.concatenate(out) if out else np.zeros((0, 3), dtype=np.float32)
+    return np.concatenate(out)
 
 
 def describe_model(

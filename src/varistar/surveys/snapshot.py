@@ -61,7 +61,7 @@ def write_snapshot(settings: SkySettings, folder: Path) -> Path:
     """
     if not any(settings.counts.model_dump().values()):
         raise DataError(f"{folder}: these settings ask for a sky without stars")
-    if folder.exists() and (foreign := sorted({path.name for path in folder.iterdir()} - CONTENT)):
+    if folder.is_dir() and (foreign := sorted({path.name for path in folder.iterdir()} - CONTENT)):
         raise DataError(
             f"{folder}: holds '{foreign[0]}', which is no part of a simulated sky; name a folder of its own"
         )

@@ -1,0 +1,113 @@
+"""The flags of a catalog, by cases worked out by hand and against the obvious loop."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from varistar.catalog.columns import CATALOG, Flag, flag
+from varistar.lightcurves.cuts import Cuts
+from varistar.surveys.definition import Survey
+
+SURVEY = Survey(
+    description="hand-made",
+    time_system="MJD_UTC",
+    window=(58000.0, 59000.0),
+    cuts=Cuts(min_points=20),
+    period_range=(1.0, 30.0),
+    aliases={"day": 1.0, "half_month": 14.77, "month": 29.53},
+    alias_width=0.02,
+)
+
+
+def flags(period: float, fractional_uncertainty: float = 0.1, n_points: int = 100, survey: Survey = SURVEY) -> Flag:
+    table = pl.DataFrame(
+        {"period": [period], "fractional_uncertainty": [fractional_uncertainty], "n_points": [n_points]},
+        schema_overrides={"period": pl.Float64, "fractional_uncertainty": pl.Float64},
+    )
+    result = flag(table, survey)
+    assert (result.name, result.dtype, len(result)) == ("flags", CATALOG["flags"].dtype, 1)
+    return Flag(result.item())
+
+
+def test_the_bits_are_what_the_documentation_says() -> None:
+    assert {bit.name: bit.value for bit in Flag} == {"UNTRUSTED": 1, "ALIAS": 2, "EDGE": 4, "FEW_POINTS": 8}
+
+
+@pytest.mark.parametrize(
+    ("uncertainty", "untrusted"),
+    [(0.0, False), (0.2499, False), (0.25, True), (3.0, True), (math.inf, True), (math.nan, True)],
+)
+def test_a_quarter_of_the_period_is_not_trusted(uncertainty: float, untrusted: bool) -> None:
+    assert flags(5.0, uncertainty) == (Flag.UNTRUSTED if untrusted else Flag(0))
+
+
+@pytest.mark.parametrize(("n_points", "few"), [(20, True), (39, True), (40, False), (1000, False)])
+def test_fewer_than_twice_the_points_of_the_cut_are_few(n_points: int, few: bool) -> None:
+    assert flags(5.0, n_points=n_points) == (Flag.FEW_POINTS if few else Flag(0))
+
+
+@pytest.mark.parametrize(
+    ("period", "expected"),
+    [
+        (14.77, Flag.ALIAS),
+        (14.77 * 0.981, Flag.ALIAS),
+        (14.77 * 1.019, Flag.ALIAS),
+        (14.77 * 0.979, Flag(0)),  # 2.1% away from the alias
+        (14.77 * 1.021, Flag(0)),
+        (0.97, Flag.EDGE),  # 3% away from the day, and below the range
+        (0.985, Flag.EDGE | Flag.ALIAS),
+        (1.019, Flag.EDGE | Flag.ALIAS),
+        (1.03, Flag(0)),
+        (28.9, Flag(0)),  # 2.1% below the month, 3.7% below the end
+        (29.0, Flag.ALIAS),
+        (29.41, Flag.EDGE | Flag.ALIAS),
+        (30.0, Flag.EDGE | Flag.ALIAS),
+        (31.0, Flag.EDGE),  # beyond the range, 5% above the month
+        (7.385, Flag(0)),  # half an alias is none
+    ],
+)
+def test_aliases_and_edges(period: float, expected: Flag) -> None:
+    assert flags(period) == expected
+
+
+def test_bits_add_up() -> None:
+    assert flags(1.0, 0.5, 20) == Flag.UNTRUSTED | Flag.ALIAS | Flag.EDGE | Flag.FEW_POINTS
+
+
+def test_a_survey_without_aliases_flags_none() -> None:
+    survey = SURVEY.model_copy(update={"aliases": {}})
+    assert flags(14.77, survey=survey) == Flag(0)
+    assert flags(1.0, survey=survey) == Flag.EDGE
+
+
+def test_many_stars_at_once_as_one_by_one() -> None:
+    rng = np.random.default_rng(1)
+    n = 2000
+    table = pl.DataFrame(
+        {
+            "period": rng.choice([0.98, 1.0, 1.05, 14.5, 15.2, 29.0, 29.9, 5.0], n) * rng.uniform(0.99, 1.01, n),
+            "fractional_uncertainty": rng.uniform(0.2, 0.3, n),
+            "n_points": rng.integers(20, 60, n),
+        }
+    )
+    expected = []
+    for period, uncertainty, n_points in table.iter_rows():
+        bits = 1 * (uncertainty >= 0.25)
+        bits += 2 * any(abs(period - alias) <= 0.02 * alias for alias in (1.0, 14.77, 29.53))
+        bits += 4 * (period <= 1.02 or period >= 29.4)
+        bits += 8 * (n_points < 40)
+        expected.append(bits)
+    assert flag(table, SURVEY).to_list() == expected
+    assert len(set(expected)) >= 12
+
+
+def test_no_stars() -> None:
+    schema = {name: CATALOG[name].dtype for name in ("period", "fractional_uncertainty", "n_points")}
+    assert flag(pl.DataFrame(schema=schema), SURVEY).to_list() == []
+
+
+def test_every_column_says_what_it_means() -> None:
+    assert all(column.meaning for column in CATALOG.values())
+    assert {name for name, column in CATALOG.items() if column.unit == "d"} == {"period", "sigma"}
