@@ -31,7 +31,7 @@ repro: $(INSTALLED) ## rebuild everything from the embedded survey, promote if t
 
 test: lint ## install, lint, run the tests
 	dvc pull --quiet data.dvc $(wildcard models.dvc)
-	python -m pytest
+	python -m pytest -n auto
 
 lint: $(INSTALLED) ## ruff and mypy
 	ruff check src tests benchmarks

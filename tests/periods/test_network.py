@@ -71,7 +71,7 @@ def test_bytes_are_read_as_fractions_of_255() -> None:
     published(batch)
     patch = batch[0, 0, 2:5, 3:6].double() / 255
     expected = (convolution.weight[4, 0].double() * patch).sum() + convolution.bias[4].double()
-    assert float(outputs[0][0, 4, 2, 3]) == pytest.approx(float(expected), abs=1e-5)
+    torch.testing.assert_close(outputs[0][0, 4, 2, 3].double(), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", ["laplace", "distribution"])

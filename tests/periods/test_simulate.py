@@ -158,5 +158,5 @@ def test_periods_are_the_priors(project: Any) -> None:
 
 
 def test_templates_from_before_the_survey_are_an_error_that_says_so(project: Any, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^part-\d{5}\.parquet: epochs run from -\d+\.\d to .* after the start of"):
+    with pytest.raises(DataError, match=r"part-\d{5}\.parquet: epochs run from -\d+\.\d to .* after the start of"):
         build_simulations(project.build / "templates/clump", SAMPLE, 59000.0, tmp_path / "simulations", workers=1)

@@ -1,6 +1,7 @@
 """A training is one run with one result, however often it was interrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_the_network_is_that_of_the_best_epoch(variant: Variant, images: Path, t
     best = done.history[done.best_epoch]
     assert best["validation_loss"] == pytest.approx(float(network.head.loss(raw, truth)), rel=1e-4)
     answer = network.head.answer(raw, torch.ones(()))
-    error = (np.abs(answer.period - truth) / truth).numpy()
+    error = ((answer.period - truth).abs() / truth).numpy()
     assert best["validation_within_10pct"] == pytest.approx(np.mean(error <= 0.1))
     assert best["validation_within_20pct"] == pytest.approx(np.mean(error <= 0.2))
     assert best["validation_trusted"] == pytest.approx(np.mean((answer.sigma / answer.period).numpy() < 0.25))
@@ -185,6 +186,22 @@ def test_a_training_is_one_run_with_every_epoch(project: Any, name: str, variant
     )
 
 
+@contextmanager
+def killed_at(epoch: int) -> Iterator[None]:
+    """The stage's training is killed at this epoch, after the epoch was recorded."""
+
+    def killed(variant: Variant, images: Any, checkpoints: Path, on_epoch: Any) -> Any:
+        def recorded(number: int, metrics: Metrics) -> None:
+            on_epoch(number, metrics)
+            kill_at(epoch)(number, metrics)
+
+        return train(variant, images, checkpoints, recorded)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(stage, "train", killed)
+        yield
+
+
 def retrain(copied: Any, name: str, variant: Variant, folder: str) -> Path:
     output = copied.root / folder / name
     train_variant(copied.root, name, variant, output, copied.root / folder / f"{name}.parquet")
@@ -197,13 +214,8 @@ def test_a_stage_that_was_killed_goes_on_in_its_own_run(
     mlflow_client = client(tracking_uri(copied.root))
     experiment = mlflow_client.get_experiment_by_name("periods").experiment_id
     before = {run.info.run_id for run in mlflow_client.search_runs([experiment])}
-
-    def killed(*given: Any, **more: Any) -> Any:
-        return train(*given[:3], kill_at(1), **more)
-
-    with in_project(copied.root) as patch:
-        with patch.context() as once, pytest.raises(KilledError):
-            once.setattr(stage, "train", killed)
+    with in_project(copied.root):
+        with killed_at(1):
             retrain(copied, name, variant, "again")
         assert not (copied.root / "again").exists(), "nothing half done"
         output = retrain(copied, name, variant, "again")
@@ -215,29 +227,24 @@ def test_a_stage_that_was_killed_goes_on_in_its_own_run(
 
 
 def test_another_training_does_not_go_on_from_a_killed_one(
-    copied: Any, in_project: Callable[[Path], Any], name: str, variant: Variant
+    project: Any, copied: Any, in_project: Callable[[Path], Any], name: str, variant: Variant
 ) -> None:
     """Neither with other settings nor with other images."""
     other = with_training(variant, seed=5)
-
-    def killed(*given: Any, **more: Any) -> Any:
-        return train(*given[:3], kill_at(1), **more)
-
+    project_images = project.build / "images" / variant.images
     images = copied.build / "images" / variant.images
-    with in_project(copied.root) as patch:
-        with patch.context() as once, pytest.raises(KilledError):
-            once.setattr(stage, "train", killed)
+    with in_project(copied.root):
+        with killed_at(1):
             retrain(copied, name, variant, "first")
         settled = retrain(copied, name, other, "second")
         index = images / "train/index.parquet"
         pl.read_parquet(index).with_columns(period_days=pl.col("period_days") + 1).write_parquet(index)
         moved = retrain(copied, name, variant, "third")
-    expected, _ = train(other, [copied.build.parents[0] / "periods/images" / variant.images], copied.root / "c")
-    assert len(pl.read_parquet(settled.with_name(f"{name}.parquet"))) == other.training.max_epochs
-    assert content_hash(settled) != content_hash(moved) != content_hash(copied.build / "networks" / name)
-    fresh, _ = train(variant, [images], copied.root / "checkpoints")
-    weights = read_content(moved).state_dict()
-    assert all(torch.equal(value, weights[key]) for key, value in fresh.state_dict().items())
+    for training, shown, output in ((other, project_images, settled), (variant, images, moved)):
+        fresh, _ = train(training, [shown], copied.root / "checkpoints")
+        weights = read_content(output).state_dict()
+        assert all(torch.equal(value, weights[key]) for key, value in fresh.state_dict().items())
+    assert len({content_hash(output) for output in (settled, moved, copied.build / "networks" / name)}) == 3
 
 
 def test_the_content_names_the_data_by_dvcs_hash(

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
-from varistar.foundation.errors import VaristarError
+from varistar.foundation.errors import DataError, VaristarError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,6 +57,30 @@ def run_items(
         for item, outcome in outcomes:
             bar.update()
             yield item, outcome
+
+
+def run_all(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int | None,
+    what: str,
+    where: Callable[[Item], object],
+) -> Iterator[tuple[Item, Result]]:
+    """`run_items` for work of which no piece may fail: yields (item, result) as they finish.
+
+    Parameters
+    ----------
+    where : names an item in the sentence about its failure, by its file say.
+
+    Raises
+    ------
+    DataError
+        At the first failure.
+    """
+    for item, outcome in run_items(function, items, workers, what):
+        if isinstance(outcome, Failure):
+            raise DataError(f"{where(item)}: {outcome.reason}")
+        yield item, outcome
 
 
 def available_processors() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from varistar.bulk.local import Failure, run_items
+from varistar.bulk.local import run_all
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
@@ -72,11 +72,8 @@ def build_baselines(injected: Path, survey: Survey, workers: int | None = None) 
         When the test or the training split is empty, or a part of it is damaged.
     """
     items = [(path, survey) for path in sorted((injected / "test").glob("part-*.parquet"))]
-    parts = []
-    for item, outcome in run_items(_baseline_shard, items, workers, "baselines"):
-        if isinstance(outcome, Failure):
-            raise DataError(f"{item[0]}: {outcome.reason}")
-        parts.append(outcome)
+    done = run_all(_baseline_shard, items, workers, "baselines", lambda item: item[0])
+    parts = [part for _, part in done]
     training = pl.read_parquet(injected / "train/truth.parquet")["period_days"].to_numpy()
     for split, examples in (("test", parts), ("train", training)):
         if not len(examples):

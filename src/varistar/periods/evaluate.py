@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from varistar.bulk.local import Failure, run_items
+from varistar.bulk.local import run_all
 from varistar.experiments.content import content_hash
 from varistar.experiments.packaging import package
 from varistar.experiments.tracking import find_run, run
@@ -38,11 +38,8 @@ def measure_test_set(content: Path, injected: Path, workers: int | None = None) 
     the true one) and `template`.
     """
     items = [(content, path) for path in sorted((injected / "test").glob("part-*.parquet"))]
-    parts = []
-    for item, outcome in run_items(_measure_shard, items, workers, "test set"):
-        if isinstance(outcome, Failure):
-            raise DataError(f"{item[1]}: {outcome.reason}")
-        parts.append(outcome)
+    done = run_all(_measure_shard, items, workers, "test set", lambda item: item[1])
+    parts = [part for _, part in done]
     if not parts:
         raise DataError(f"{injected / 'test'}: the test set is empty; the sample is too small for this split")
     return pl.concat(parts).sort("star_id")

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from varistar.bulk.arrays import write_array_index, write_array_shard
-from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError, one_sentence
+from varistar.bulk.local import run_all
+from varistar.foundation.errors import one_sentence
 from varistar.foundation.files import atomic_folder
 from varistar.foundation.params import find_root, read_section
 from varistar.foundation.settings import Settings
@@ -40,10 +40,8 @@ def build_images(injected: Path, representation: Representation, folder: Path, w
         for number, part in enumerate(sorted((injected / split).glob("part-*.parquet")))
     ]
     indices: dict[Path, list[pl.DataFrame]] = {folder / split: [_NOTHING] for split in SPLITS}
-    for item, outcome in run_items(_image_shard, items, workers, "images"):
-        if isinstance(outcome, Failure):
-            raise DataError(f"{item[0]}: {outcome.reason}")
-        indices[item[-1]].append(outcome)
+    for item, rows in run_all(_image_shard, items, workers, "images", lambda item: item[0]):
+        indices[item[-1]].append(rows)
     describe = {"representation": representation.model_dump(mode="json")}
     for split in SPLITS:
         truth = pl.read_parquet(injected / split / "truth.parquet")

@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError, one_sentence
+from varistar.bulk.local import run_all
+from varistar.foundation.errors import one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, read_section
 from varistar.lightcurves.shards import read_shard, write_shard
@@ -57,9 +57,8 @@ def build_injections(templates: Path, simulations: Path, folder: Path, workers: 
     """
     parts = {split: sorted((simulations / split).glob("part-*.parquet")) for split in SPLITS}
     items = [(templates, part, folder / split / part.name) for split in SPLITS for part in parts[split]]
-    for item, outcome in run_items(_inject_shard, items, workers, "injections"):
-        if isinstance(outcome, Failure):
-            raise DataError(f"{item[1]}: {outcome.reason}")
+    for _ in run_all(_inject_shard, items, workers, "injections", lambda item: item[1]):
+        pass
     counts: dict[str, int] = {}
     for split in SPLITS:
         truth = _truth(parts[split])

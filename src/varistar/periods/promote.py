@@ -103,9 +103,12 @@ def compare_on_test_set(root: Path, candidate: Path, champion: Path | None, samp
     within 10%, less that of the best constant on the same stars.
     """
     injected = root / "build/periods/injected" / sample
+    baselines = root / "build/periods/baselines" / f"{sample}.parquet"
     if not (injected / "test/truth.parquet").exists():
         raise RegistryError(f"{injected / 'test'}: there is no test set here to compare on; make it with `dvc repro`")
-    constant = pl.read_parquet(root / "build/periods/baselines" / f"{sample}.parquet").sort("star_id")["constant"]
+    if not baselines.exists():
+        raise RegistryError(f"{baselines}: there are no baselines to compare with; make it with `dvc repro`")
+    constant = pl.read_parquet(baselines).sort("star_id")["constant"]
     version = folder_hash(injected / "test")
     tables = [measure_test_set(folder, injected) for folder in (candidate, champion) if folder]
     scores = [

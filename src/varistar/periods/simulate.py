@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from varistar.bulk.local import Failure, run_items
-from varistar.foundation.errors import DataError, one_sentence
+from varistar.bulk.local import run_all
+from varistar.foundation.errors import one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
@@ -84,12 +84,8 @@ def build_simulations(
         ]
         names = [folder / split / f"part-{number:05d}.parquet" for number in range(len(parts))]
         items += [(templates, part, settings, window_start, name) for part, name in zip(parts, names, strict=True)]
-    redraws = 0
-    for item, outcome in run_items(_simulate_shard, items, workers, "simulations"):
-        if isinstance(outcome, Failure):
-            raise DataError(f"{item[-1].name}: {outcome.reason}")
-        redraws += outcome
-    return redraws
+    done = run_all(_simulate_shard, items, workers, "simulations", lambda item: item[-1])
+    return sum(redraws for _, redraws in done)
 
 
 def _simulate_shard(item: SimulationItem) -> int:

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from varistar.bulk.local import Failure, run_items
+from varistar.bulk.local import run_all
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
@@ -118,11 +118,8 @@ def build_templates(
         (part, folder / f"part-{number:05d}.parquet", chosen, cuts, survey, settings.max_own_power)
         for number, part in enumerate(parts)
     ]
-    refused = []
-    for item, outcome in run_items(_template_shard, items, workers, "templates"):
-        if isinstance(outcome, Failure):
-            raise DataError(f"{item[0].path}: {outcome.reason}")
-        refused.append(outcome)
+    done = run_all(_template_shard, items, workers, "templates", lambda item: item[0].path)
+    refused = [part for _, part in done]
     table = Store(folder).index().select("star_id", "shard", "row", "n_points")
     if not table.height:
         raise DataError(f"no star of {len(chosen)} chosen passes the cuts and the screening for own periods")
