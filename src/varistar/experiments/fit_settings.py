@@ -16,7 +16,8 @@ class FitSettings(Settings):
         `onecycle` rises to `learning_rate` and falls to zero within `max_epochs`.
     patience : epochs without a better validation loss before training stops.
     shuffle : False repeats the same order in every epoch, as the released code does (AMB-13).
-    threads : processor threads; results are equal to the bit for equal numbers of threads only.
+    threads : processor threads; results are equal to the bit for equal numbers of threads only. Two threads on a busy
+        machine wait for each other and are slower than one.
     """
 
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -28,5 +29,5 @@ class FitSettings(Settings):
     patience: Annotated[int, Field(gt=0)] = 20
     shuffle: bool = False
     seed: int = 0
-    threads: Annotated[int, Field(gt=0)] = 2
+    threads: Annotated[int, Field(gt=0)] = 1
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
