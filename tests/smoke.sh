@@ -7,7 +7,7 @@ git clone --quiet . "$scratch/varistar"
 cd "$scratch/varistar"
 export PYTHONPATH="$PWD/src"
 varistar size smoke --yes
-dvc pull --quiet data.dvc
+dvc pull --quiet data.dvc models.dvc
 dvc repro --quiet compare
 varistar promote periods --force --reason "smoke test: any network will do"
 dvc repro --quiet catalog

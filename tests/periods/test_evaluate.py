@@ -46,7 +46,7 @@ def test_measurements_are_those_of_each_star_alone(
     meter = PeriodMeter.of_folder(project.build / "calibrated" / name)
     light_curves = injected(VARIANTS[name], "test")
     head, stretch = meter.network.network.head, meter.network.stretch
-    for row in table.iter_rows(named=True):
+    for row in table.gather_every(3).iter_rows(named=True):
         star = light_curves.star(light_curves.star_id.index(row["star_id"]))
         (alone,) = meter.measure(star).rows(named=True)
         assert {column: row[column] for column in alone} == alone

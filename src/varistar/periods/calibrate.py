@@ -37,8 +37,7 @@ def best_stretch(head: Head, raw: Tensor, period: Tensor) -> float:
     Notes
     -----
     For the Laplace head the maximum is known: the mean of |P - P_true| / b. For the distribution head the temperature
-    is
-    found within `STRETCHES` by bounded minimisation of the cross-entropy with the true bin.
+    is found within `STRETCHES` by bounded minimisation of the cross-entropy with the true bin.
     """
     if isinstance(head, LaplaceHead):
         predicted, scale = (head.unit * value for value in head.positive(raw))

@@ -34,8 +34,7 @@ def measure_test_set(content: Path, injected: Path, workers: int | None = None) 
     Returns
     -------
     the columns of `PeriodMeter.measure`, `true_period` [d], `cumulative` (predicted probability that the period is at
-    most
-    the true one) and `template`.
+    most the true one) and `template`.
     """
     items = [(content, path) for path in sorted((injected / "test").glob("part-*.parquet"))]
     done = run_all(_measure_shard, items, workers, "test set", lambda item: item[1])
@@ -80,8 +79,7 @@ def publish(root: Path, name: str, content: Path, scores: dict[str, Any], table:
     """Add scores, figures and the packaged model to the variant's MLflow run.
 
     The run is the one that trained these weights. Where the store has none, since it was emptied or the training came
-    from
-    DVC's cache, a run is made, so that the comparison in the UI is whole.
+    from DVC's cache, a run is made, so that the comparison in the UI is whole.
     """
     weights = content_hash(root / "build/periods/networks" / name)
     tags = {"wing": WING, "variant": name, "weights": weights}

@@ -52,8 +52,7 @@ def build_injections(templates: Path, simulations: Path, folder: Path, workers: 
     Writes `<split>/part-*.parquet`, light curves whose star id is `<template>/<simulation>`, and
     `<split>/truth.parquet`
     with one row for each of them in the same order: that id as `star_id`, `template`, `simulation`, `period_days` and
-    the
-    star's parameters. The folder `test` is the frozen test set; its content hash is its version.
+    the star's parameters. The folder `test` is the frozen test set; its content hash is its version.
     """
     parts = {split: sorted((simulations / split).glob("part-*.parquet")) for split in SPLITS}
     items = [(templates, part, folder / split / part.name) for split in SPLITS for part in parts[split]]

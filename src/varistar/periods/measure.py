@@ -149,4 +149,6 @@ def served_network(content: ModelContent) -> tuple[torch.nn.Module, NDArray[np.u
     """What the model registry packages: the calibrated network, and a batch of its input."""
     meter = PeriodMeter.of_content(content)
     rng = np.random.default_rng(0)
-    return meter.network, rng.integers(0, 256, (2, 1, *meter.representation.shape), dtype=np.uint8)
+    # torch.export wants weights in their plain order
+    network = meter.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network, rng.integers(0, 256, (2, 1, *meter.representation.shape), dtype=np.uint8)

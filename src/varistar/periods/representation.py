@@ -1,7 +1,6 @@
 """From light curves to the images that networks read: the one preprocessing path of training and prediction.
 
-    light curve -> (cleaned) -> chunked Lomb-Scargle power, 128 times x 128 periods -> masked -> pooled -> scaled ->
-    uint8
+    light curve -> (cleaned) -> chunked Lomb-Scargle power, times x periods -> masked -> pooled -> scaled -> uint8
 
 Rows of an image are periods, columns are times. The published images (000, section 3.3 and released code) are the
 settings' default; the others answer to what they hide: `delta_chi2` undoes the division by the width of the window,

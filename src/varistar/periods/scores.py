@@ -50,8 +50,7 @@ def period_scores(true_period: NDArray, period: NDArray, sigma: NDArray | None =
     -------
     `n`; `within_10pct`, `within_20pct`, `within_25pct`, the first with `within_10pct_interval` (95%); the same by true
     period under `by_period`; `median_fractional_error`; `bias`, the median of ln(P / P_true); `half`, `double`:
-    fractions
-    within 10% of P/2 and 2P; with `sigma` also `coverage` (of trusted stars), `trusted_within_10pct`,
+    fractions within 10% of P/2 and 2P; with `sigma` also `coverage` (of trusted stars), `trusted_within_10pct`,
     `trusted_within_20pct`, their number, and `correct`, the fraction of all stars that are trusted and within 10%.
     """
     right = within(period, true_period, 0.1)

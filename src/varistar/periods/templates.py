@@ -80,8 +80,7 @@ def screen_stars(lightcurves: LightCurves, survey: Survey, max_power: float) -> 
     """Which stars have no period of their own, shape (n,), and a table of those that have one.
 
     The peak of the floating-mean Lomb-Scargle periodogram within the survey's period range is compared with
-    `max_power`;
-    a threshold on power, not on false-alarm probability, because the noise of a survey is not white.
+    `max_power`; a threshold on power, not on false-alarm probability, because the noise of a survey is not white.
     """
     time, flux, flux_err = (lightcurves[name] for name in ("time", "flux", "flux_err"))
     period, power = lombscargle_peak_batch(time, flux, flux_err, lightcurves.offsets, *survey.period_range)
