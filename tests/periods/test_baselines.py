@@ -1,5 +1,6 @@
 """Simple methods find simple signals, and stand beside the networks star by star."""
 
+import json
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,10 @@ import polars as pl
 import pytest
 
 from varistar.foundation.errors import DataError
+from varistar.foundation.files import read_json
 from varistar.lightcurves.table import LightCurves
-from varistar.periods.baselines import METHODS, build_baselines, chunked_argmax
-from varistar.periods.scores import best_constant
+from varistar.periods.baselines import METHODS, baseline_scores, build_baselines, chunked_argmax
+from varistar.periods.scores import best_constant, period_scores
 from varistar.spectra.chunked import chunked_lombscargle
 from varistar.spectra.periodogram import lombscargle_peak
 from varistar.surveys.definition import Survey
@@ -108,3 +110,15 @@ def test_a_damaged_part_is_an_error_that_names_it(copied: Any, survey: Survey) -
     part.write_bytes(part.read_bytes()[:-99])
     with pytest.raises(DataError, match=rf"^{part}"):
         build_baselines(copied.build / "injected/clump", survey, workers=1)
+
+
+def test_simple_methods_are_scored_against_the_truth_of_the_same_star(project: Any) -> None:
+    truth = pl.read_parquet(project.build / "injected/clump/test/truth.parquet")
+    periods = dict(truth["star_id", "period_days"].iter_rows())
+    table = pl.read_parquet(project.build / "baselines/clump.parquet").sample(fraction=1.0, shuffle=True, seed=3)
+    scores = baseline_scores(table, truth)
+    for column, label in METHODS.items():
+        true_period = pl.Series([periods[star] for star in table["star_id"]]).to_numpy()
+        assert scores[label] == period_scores(true_period, table[column].to_numpy())
+    written = read_json(project.root / "metrics/periods/baselines/clump.json")
+    assert written == json.loads(json.dumps(scores))

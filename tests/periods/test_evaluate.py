@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from varistar.experiments.content import content_hash
+from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.store import client, tracking_uri
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import folder_hash, read_json
@@ -71,6 +71,8 @@ def test_the_metrics_say_what_was_scored_and_on_what(project: Any, name: str, ta
     assert metrics.pop("content") == content_hash(project.build / "calibrated" / name)
     assert metrics.pop("test_set") == folder_hash(project.build / "injected" / VARIANTS[name] / "test")
     assert metrics.pop("sample") == VARIANTS[name]
+    validated = read_content(project.build / "calibrated" / name).spec.metrics
+    assert metrics.pop("validation_within_10pct") == validated["validation_within_10pct"]
     # in JSON an interval is a list
     assert {k: tuple(v) if isinstance(v, list) else v for k, v in metrics.items()} == evaluate(table)
 
@@ -106,7 +108,9 @@ def test_scores_and_figures_are_added_to_the_run_that_trained_the_network(projec
     weights = content_hash(project.build / "networks" / name)
     assert run.data.tags["weights"] == weights
     figures = client(tracking_uri(project.root)).list_artifacts(run.info.run_id, "figures")
-    assert {Path(file.path).stem for file in figures} == {"loss", "predicted"}
+    assert {Path(file.path).stem for file in figures} == {"loss", "predicted", "example"}
+    drawn = {path.stem: path.read_bytes()[:8] for path in (project.root / "build/figures/periods" / name).iterdir()}
+    assert drawn == dict.fromkeys(("loss", "predicted", "example"), b"\x89PNG\r\n\x1a\n")
     (packaged,) = (asked for asked in project.packaged if asked["folder"].name == name)
     assert packaged == {
         "root": project.root,

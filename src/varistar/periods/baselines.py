@@ -6,13 +6,14 @@ constant: the one period that is within 10% of most training examples, which nee
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from varistar.bulk.local import run_all
 from varistar.foundation.errors import DataError, one_sentence
-from varistar.foundation.files import atomic_path
+from varistar.foundation.files import atomic_path, write_json
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.lightcurves.shards import read_shard
 from varistar.lightcurves.table import LightCurves
@@ -20,7 +21,7 @@ from varistar.spectra.chunked import ChunkedTransform
 from varistar.spectra.periodogram import lombscargle_peak_batch
 from varistar.surveys.definition import Survey
 
-from .scores import best_constant
+from .scores import best_constant, period_scores
 
 NODES, PERIODS, TRADEOFF = 128, 128, 2.0
 METHODS = {
@@ -81,13 +82,29 @@ def build_baselines(injected: Path, survey: Survey, workers: int | None = None) 
     return pl.concat(parts).sort("star_id").with_columns(constant=pl.lit(best_constant(training)))
 
 
+def baseline_scores(table: pl.DataFrame, truth: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """The scores of the simple methods by their printed names.
+
+    Parameters
+    ----------
+    table : as `build_baselines` gives it.
+    truth : `star_id` and `period_days` of the same stars.
+    """
+    both = table.join(truth.select("star_id", "period_days"), on="star_id", how="left")
+    true_period = both["period_days"].to_numpy()
+    return {label: period_scores(true_period, both[column].to_numpy()) for column, label in METHODS.items()}
+
+
 def main(name: str) -> None:
     """The stage: sample `name` of params.yaml."""
     root = find_root()
     survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
-    table = build_baselines(root / "build/periods/injected" / name, survey)
+    injected = root / "build/periods/injected" / name
+    table = build_baselines(injected, survey)
     with atomic_path(root / "build/periods/baselines" / f"{name}.parquet") as temporary:
         table.write_parquet(temporary, compression="zstd")
+    scores = baseline_scores(table, pl.read_parquet(injected / "test/truth.parquet"))
+    write_json(root / "metrics/periods/baselines" / f"{name}.json", scores)
     print(f"{name}: {table.height} test stars")
 
 

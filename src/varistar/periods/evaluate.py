@@ -7,25 +7,30 @@ go into `metrics/` and to the variant's MLflow run, with the figures and the pac
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
 
 from varistar.bulk.local import run_all
-from varistar.experiments.content import content_hash
+from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.packaging import package
 from varistar.experiments.tracking import find_run, run
-from varistar.figures.periods import loss_figure, predicted_figure
+from varistar.figures.periods import image_figure, loss_figure, predicted_figure
+from varistar.figures.style import save_figure
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path, folder_hash, write_json
 from varistar.foundation.params import find_root, read_section
 from varistar.lightcurves.shards import read_shard
+from varistar.lightcurves.store import Store
 
 from .measure import WING, PeriodMeter, served_network
 from .scores import fractional_error, interval_coverage, period_scores
 from .variants import Variant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def measure_test_set(content: Path, injected: Path, workers: int | None = None) -> pl.DataFrame:
@@ -75,7 +80,22 @@ def _accuracy_of_best(table: pl.DataFrame, fraction: float) -> float:
     return round(float(right.mean()), 6)
 
 
-def publish(root: Path, name: str, content: Path, scores: dict[str, Any], table: pl.DataFrame, history: Path) -> None:
+def example_figure(content: Path, injected: Path, representation: str) -> "Figure":
+    """The most active star of the test set: its light curve, and what the network sees of it, under that name."""
+    truth = pl.read_parquet(injected / "test/truth.parquet").sort("activity", "star_id").row(-1, named=True)
+    star = Store(injected / "test").read_stars([truth["star_id"]])
+    meter = PeriodMeter.of_folder(content)
+    title = f"an injected star of {truth['period_days']:.2f} d"
+    return image_figure(
+        star["time"],
+        star["flux"] / np.median(star["flux"]),
+        {representation: (meter.images(star)[0, 0], meter.representation)},
+        truth["period_days"],
+        title,
+    )
+
+
+def publish(root: Path, name: str, content: Path, scores: dict[str, Any], figures: dict[str, "Figure"]) -> None:
     """Add scores, figures and the packaged model to the variant's MLflow run.
 
     The run is the one that trained these weights. Where the store has none, since it was emptied or the training came
@@ -86,8 +106,8 @@ def publish(root: Path, name: str, content: Path, scores: dict[str, Any], table:
     found = find_run(root, WING, tags)
     with nullcontext(found) if found else run(root, WING, name, tags=tags) as tracked:
         tracked.metrics({f"test_{key}": value for key, value in scores.items() if isinstance(value, float)})
-        tracked.figure("loss", loss_figure(pl.read_parquet(history), name))
-        tracked.figure("predicted", predicted_figure(table, name))
+        for key, figure in figures.items():
+            tracked.figure(key, figure)
         package(root, content, served_network, experiment=WING, run_id=tracked.id)
 
 
@@ -101,9 +121,21 @@ def main(name: str) -> None:
     with atomic_path(build / "measured" / f"{name}.parquet") as temporary:
         table.write_parquet(temporary, compression="zstd")
     scores = evaluate(table)
-    hashes = {"content": content_hash(content), "test_set": folder_hash(injected / "test")}
-    write_json(root / "metrics/periods" / f"{name}.json", {**hashes, "sample": variant.sample, **scores})
-    publish(root, name, content, scores, table, build / "histories" / f"{name}.parquet")
+    report = {
+        "content": content_hash(content),
+        "test_set": folder_hash(injected / "test"),
+        "sample": variant.sample,
+        "validation_within_10pct": read_content(content).spec.metrics["validation_within_10pct"],
+    }
+    write_json(root / "metrics/periods" / f"{name}.json", report | scores)
+    figures = {
+        "loss": loss_figure(pl.read_parquet(build / "histories" / f"{name}.parquet"), name),
+        "predicted": predicted_figure(table, name),
+        "example": example_figure(content, injected, variant.representation),
+    }
+    for key, figure in figures.items():
+        save_figure(figure, root / "build/figures/periods" / name / f"{key}.png")
+    publish(root, name, content, scores, figures)
     print(f"{name}: {scores['within_10pct']:.3f} of {scores['n']} test stars are within 10%")
 
 
