@@ -266,10 +266,10 @@ def reading(table: pl.DataFrame) -> str:
     right, half, none = ([int((measured[c] == name).sum()) for c in HARMONIC_COLUMNS] for name in ("P", "P/2", "none"))
     return f"""
         Of {measured.height} stars measured, {len(trusted)} have an uncertainty below 25% and would count as measured in
-        a catalog{": " * bool(trusted) + ", ".join(trusted)}. Counting every answer, trusted or not: the network gives the
-        published period {right[0]} times, half of it {half[0]} times and no simple multiple {none[0]} times;
-        Lomb-Scargle {right[1]}, {half[1]} and {none[1]} times (it searches 1 to 30 d, so an answer of 1.000 d is the end
-        of its range, and the day). This is what to expect. The stars are eclipsing binaries, and the networks know
+        a catalog{": " * bool(trusted) + ", ".join(trusted)}. Counting every answer, trusted or not: the network gives
+        the published period {right[0]} times, half of it {half[0]} times and no simple multiple {none[0]} times;
+        Lomb-Scargle {right[1]}, {half[1]} and {none[1]} times (it searches 1 to 30 d, so an answer of 1.000 d is the
+        end of its range, and the day). This is what to expect. The stars are eclipsing binaries, and the networks know
         spotted stars only: two eclipses per orbit look like one dip per half period, narrow eclipses of otherwise
         constant stars touch few points and look like nothing, and periods below 7 d leave little in images whose time
         nodes are two weeks apart. What a network can do here is to say that it does not know. Stars fainter than
