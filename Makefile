@@ -63,5 +63,5 @@ benchmark: $(INSTALLED) ## the kernels against the published loops, as ratios of
 	python benchmarks/transform.py
 	python benchmarks/spots.py
 
-clean: ## remove results and runs; data, models and the environment stay
+clean: ## remove results, trials and runs; data, models and the environment stay
 	rm -rf build .cache mlruns/*

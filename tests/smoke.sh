@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole pipeline at smoke size, in a scratch clone of the last commit, so that params, lock and metrics here stay.
 set -euo pipefail
+[ -z "$(git status --porcelain --untracked-files=no)" ] || echo "smoke: uncommitted changes are not in the clone" >&2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 git clone --quiet . "$scratch/varistar"

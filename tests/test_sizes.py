@@ -117,7 +117,9 @@ def test_wrong_params_are_not_switched(project: Path) -> None:
 
 def test_one_anchor_cannot_hold_two_values(project: Path) -> None:
     """Two keys that share a YAML anchor would both take the last value, silently."""
-    shared, replaced = re.subn(r"\{<<: \*laptop_training, max_epochs: \d+\}", "*laptop_training", text_of(project))
+    shared, replaced = re.subn(
+        r"\{<<: \*laptop_training, max_epochs: \d+, patience: \d+\}", "*laptop_training", text_of(project)
+    )
     assert replaced == 2
     (project / "params.yaml").write_text(shared)
     assert refusal(project, "study").startswith(

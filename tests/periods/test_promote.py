@@ -198,6 +198,12 @@ def test_the_champion_before_comes_back(place: Any) -> None:
         roll_back(place.root, "once more")
 
 
+def test_a_model_without_calibration_is_refused(place: Any) -> None:
+    uncalibrated = place.build / "networks/clump-log-distribution"
+    with pytest.raises(RegistryError, match="not calibrated, so its uncertainties mean nothing"):
+        promote_challenger(place.root, uncalibrated, force=True, reason="to see")
+
+
 def test_another_test_set_is_another_comparison(place: Any) -> None:
     """The champion is scored again on the test set of today, not remembered from the one of its promotion."""
     promote_challenger(place.root, candidate(place, CLUMP))

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from varistar.experiments import registry
-from varistar.experiments.content import content_hash
+from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.gates import Comparison, Difference, Scores, gate, paired_bootstrap
 from varistar.foundation.errors import RegistryError
 from varistar.foundation.files import folder_hash, read_json
@@ -41,7 +41,8 @@ def promote_challenger(root: Path, candidate: Path | None = None, force: bool = 
     Raises
     ------
     RegistryError
-        When there is no candidate or no test set, a model is damaged, or a forced promotion has no reason.
+        When there is no candidate or no test set, a model is damaged or not calibrated, or a forced promotion has no
+        reason.
     """
     if force and not reason:
         raise RegistryError("a forced promotion needs a reason: give --reason")
@@ -52,6 +53,8 @@ def promote_challenger(root: Path, candidate: Path | None = None, force: bool = 
     if champion and champion.content_hash == digest:
         registry.restore_mlflow(root, WING, served_network)
         return Outcome([f"{digest:.12} is the champion already"], [])
+    if not read_content(candidate).spec.calibration:
+        raise RegistryError(f"{candidate}: not calibrated, so its uncertainties mean nothing")
     comparison = compare_on_test_set(root, candidate, champion.folder if champion else None, settings.sample)
     lines = _comparison_lines(comparison, settings.sample)
     failures = gate(comparison, settings.gates)
@@ -163,7 +166,9 @@ def _after_change(root: Path) -> None:
             check=False,
         )
         if done.returncode:
-            raise RegistryError(f"models/: DVC cannot track the champion: {done.stderr.strip().splitlines()[-1]}")
+            said = (done.stdout + done.stderr).split("\n")
+            why = next((line.strip() for line in reversed(said) if line.strip()), f"exit code {done.returncode}")
+            raise RegistryError(f"models/: DVC cannot track the champion: {why}")
     registry.restore_mlflow(root, WING, served_network)
 
 

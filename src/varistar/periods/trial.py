@@ -1,5 +1,6 @@
 """One training outside the pipeline: the same run, checkpoint and calibration, but its result is not a stage's."""
 
+import shutil
 from pathlib import Path
 
 from varistar.experiments.content import write_content
@@ -37,6 +38,8 @@ def train_trial(root: Path, name: str, preset: str | None = None, output: Path |
             f"{images}: these images have not been made; make them with `dvc repro images@{variant.images}`"
         )
     output = output or root / "build/trials" / label
-    content = train_variant(root, label, variant, output, output.with_name(f"{output.name}.history.parquet"))
+    uncalibrated = output.with_name(f"{output.name}.uncalibrated")
+    content = train_variant(root, label, variant, uncalibrated, output.with_name(f"{output.name}.history.parquet"))
     write_content(output, calibrate(content, [images / "calibration"]))
+    shutil.rmtree(uncalibrated)
     return output
