@@ -123,7 +123,8 @@ def make_period_model(tmp_path_factory: pytest.TempPathFactory, small_survey: Su
                 torch.nn.init.normal_(weights, std=0.3 if "weight" in name else 0.1)
         folder = tmp_path_factory.mktemp("model") / "content"
         spec = describe_model(settings, representation, survey, {"within_10pct": 0.1}, {})
-        write_content(folder, ModelContent(spec, network.state_dict()))
+        calibrated = spec.model_copy(update={"calibration": {"stretch": 1.0}})
+        write_content(folder, ModelContent(calibrated, network.state_dict()))
         return folder
 
     return make

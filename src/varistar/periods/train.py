@@ -102,7 +102,7 @@ def train_variant(root: Path, name: str, variant: Variant, output: Path, history
     survey = read_section(root, f"surveys.{lookup(params, 'periods.survey')}", Survey)
     images = root / "build/periods/images" / variant.images
     inputs = inputs_at(root, [images])
-    key = _key(variant, images)
+    key = _key(variant, images, inputs)
     checkpoints = root / ".cache/checkpoints" / f"{WING}-{name}-{key}"
     tags = {"wing": WING, "variant": name, "sample": variant.sample, "representation": variant.representation}
     with run(root, WING, name, state=checkpoints.with_suffix(".json"), key=key, tags=tags) as tracked:
@@ -120,12 +120,14 @@ def train_variant(root: Path, name: str, variant: Variant, output: Path, history
     return content
 
 
-def _key(variant: Variant, images: Path) -> str:
-    """What makes this the same training: the variant and the examples it sees."""
+def _key(variant: Variant, images: Path, inputs: Iterable[StageInput]) -> str:
+    """What makes this the same training: the variant, its examples, and the images where DVC knows their hash."""
     digest = hashlib.sha256(json.dumps(variant.model_dump(mode="json"), sort_keys=True).encode())
     for split in ("train", "validation"):
         digest.update((images / split / "index.parquet").read_bytes())
         digest.update((images / split / "axes.json").read_bytes())
+    for item in inputs:
+        digest.update(item.md5.encode())
     return digest.hexdigest()[:12]
 
 
