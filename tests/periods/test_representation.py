@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.settings import validate
 from varistar.lightcurves.table import LightCurves, concatenate
+from varistar.periods.cleaning import clean_flux
 from varistar.periods.representation import (
     PeriodGrid,
     Representation,
-    clean_flux,
     image_of_power,
     make_images,
 )

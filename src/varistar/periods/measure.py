@@ -21,7 +21,7 @@ from .representation import Representation, make_images
 from .variants import NetworkSettings
 
 WING = "periods"
-BATCH = 256
+BATCH = 64  # larger ones leave the cache
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ significance that scaling each image to its own maximum throws away.
 """
 
 from contextlib import suppress
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -21,6 +22,8 @@ from scipy.spatial import QhullError
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.table import LightCurves
 from varistar.spectra.chunked import ChunkedTransform, cells_with_data
+
+from .cleaning import clean
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
@@ -100,14 +103,15 @@ def make_images(lightcurves: LightCurves, representation: Representation) -> NDA
     survey_grid = representation.window and ChunkedTransform(
         periods, _nodes(representation.window, representation), tradeoff
     )
-    for i in range(len(lightcurves)):
-        star = lightcurves.star(i)
-        if not star.offsets[-1]:
+    lightcurves = clean(lightcurves) if representation.clean else lightcurves
+    columns = [lightcurves[name].astype(np.float64) for name in ("time", "flux", "flux_err")]
+    for image, (begin, end) in zip(images, pairwise(lightcurves.offsets), strict=True):
+        if begin == end:
             continue
-        time, flux, flux_err = _prepared(star, representation.clean)
+        time, flux, flux_err = (values[begin:end] for values in columns)
         transform = survey_grid or ChunkedTransform(periods, _nodes((time.min(), time.max()), representation), tradeoff)
         valid = cells_with_data(time, periods, transform.node_times, tradeoff)
-        images[i] = image_of_power(transform(time, flux, flux_err), valid, representation)
+        image[:] = image_of_power(transform(time, flux, flux_err), valid, representation)
     return images
 
 
@@ -118,39 +122,30 @@ def image_of_power(power: NDArray, valid: NDArray[np.bool_], representation: Rep
     ----------
     power, valid : shape (nodes, periods); cells that hold no data are not valid.
     """
+    factor = np.ones(power.shape[1])
     if representation.power == "delta_chi2":
-        window_width = representation.tradeoff * representation.periods.values()
-        power = 2 * np.sqrt(2 * np.pi) * window_width * power
-    filled = _fill(power, valid, representation.mask).T
-    rows, columns = representation.shape
-    pooled = filled.reshape(rows, representation.pool, columns, representation.pool).mean(axis=(1, 3))
-    if representation.scale == "log":
-        unit = np.log1p(np.maximum(pooled, 0)) / np.log1p(representation.ceiling)
-    else:
-        unit = pooled - pooled.min()
-        unit /= unit.max() or 1.0
-    return np.minimum(255 * representation.gain * unit, 255).astype(np.uint8)
+        factor = 2 * np.sqrt(2 * np.pi) * representation.tradeoff * representation.periods.values()
+    if representation.mask == "interpolate":
+        power, valid = _interpolated(power, valid), np.ones_like(valid)
+    image = np.empty(representation.shape, dtype=np.uint8)
+    logarithm_of_ceiling = np.log1p(representation.ceiling) if representation.scale == "log" else 0.0
+    _draw(
+        power, valid, factor, representation.mask == "minimum", representation.pool, logarithm_of_ceiling,
+        255 * representation.gain, image,
+    )  # fmt: skip
+    return image
 
 
 def _nodes(window: tuple[float, float], representation: Representation) -> NDArray[np.float64]:
     return np.linspace(*window, representation.nodes)
 
 
-def _fill(power: NDArray, valid: NDArray[np.bool_], mask: str) -> NDArray:
-    """`power` with its empty cells filled, shape (nodes, periods)."""
-    if valid.all() or not valid.any():
-        return power
-    if mask == "minimum":
-        return np.where(valid, power, power[valid].min())
-    if mask == "interpolate":
-        return np.where(valid, power, _interpolated(power, valid))
-    return np.where(valid, power, 0.0)
-
-
 def _interpolated(power: NDArray, valid: NDArray[np.bool_]) -> NDArray:
     """Cubic patches between the cells with data, at those without; 0 outside, or where those with data span no area."""
+    filled = np.where(valid, power, 0.0)
+    if valid.all() or not valid.any():
+        return filled
     cells = np.indices(power.shape).reshape(2, -1).T
-    filled = np.zeros(power.shape)
     with suppress(QhullError):
         filled[~valid] = griddata(
             cells[valid.ravel()], power[valid], cells[~valid.ravel()], method="cubic", fill_value=0.0
@@ -158,57 +153,40 @@ def _interpolated(power: NDArray, valid: NDArray[np.bool_]) -> NDArray:
     return np.maximum(filled, 0.0)  # cubic patches undershoot; power cannot be negative
 
 
-def _prepared(star: LightCurves, clean: bool) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Time, flux and error of one star as float64, cleaned if asked."""
-    time, flux, flux_err = (star[name].astype(np.float64) for name in ("time", "flux", "flux_err"))
-    if not clean:
-        return time, flux, flux_err
-    camera = np.zeros(len(time), dtype=np.int64)
-    if "camera" in star.columns:
-        camera = np.unique(star["camera"], return_inverse=True)[1]
-    flux, flux_err, keep = clean_flux(flux, flux_err, camera)
-    return time[keep], flux[keep], flux_err[keep]
-
-
 @njit(cache=True)
-def clean_flux(
-    flux: NDArray[np.float64], flux_err: NDArray[np.float64], camera: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Relative flux about zero with honest errors, and which points are no outliers.
+def _draw(
+    power: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    factor: NDArray[np.float64],
+    fill_with_minimum: bool,
+    pool: int,
+    logarithm_of_ceiling: float,
+    brightness: float,
+    image: NDArray[np.uint8],
+) -> None:
+    """Fill, pool, turn, scale and round one power map, times `factor` by period, into `image`.
 
-    Each camera with at least 12 points has its own median subtracted, the others the star's; all are divided by the
-    star's median. Points beyond five times the scatter (1.4826 MAD) are dropped, twice. Errors are raised in quadrature
-    until their median is that scatter, since the errors of ground-based surveys are too small for bright stars.
-
-    Parameters
-    ----------
-    flux, flux_err : shape (m,), any unit.
-    camera : shape (m,), codes from zero.
-
-    Returns
-    -------
-    relative flux, its error, and the points to keep, each of shape (m,).
+    A `logarithm_of_ceiling` of 0 asks for the scale of the image itself.
     """
-    median = np.median(flux)
-    unit = abs(median) if median != 0 else 1.0
-    relative = np.empty_like(flux)
-    for code in range(camera.max() + 1):
-        mine = camera == code
-        count = mine.sum()
-        if count:
-            centre = np.median(flux[mine]) if count >= 12 else median
-            relative[mine] = (flux[mine] - centre) / unit
-    error = flux_err / unit
-    keep = np.ones(len(flux), dtype=np.bool_)
-    scatter = 0.0
-    for _ in range(2):
-        centre = np.median(relative[keep])
-        scatter = 1.4826 * np.median(np.abs(relative[keep] - centre))
-        keep &= np.abs(relative - centre) <= 5 * max(scatter, 1e-12)
-        if not keep.any():
-            keep[:] = True
-            break
-    missing = scatter**2 - np.median(error[keep]) ** 2
-    if missing > 0:
-        error = np.sqrt(error**2 + missing)
-    return relative, error, keep
+    filling = 0.0
+    if fill_with_minimum and valid.any():
+        filling = np.inf
+        for i in range(power.shape[0]):
+            for j in range(power.shape[1]):
+                if valid[i, j]:
+                    filling = min(filling, power[i, j] * factor[j])
+    columns, rows = image.shape[1], image.shape[0]
+    pooled = np.zeros((columns, rows))
+    for i in range(columns * pool):
+        for j in range(rows * pool):
+            pooled[i // pool, j // pool] += power[i, j] * factor[j] if valid[i, j] else filling
+    pooled /= pool * pool
+    if logarithm_of_ceiling > 0.0:
+        lowest, unit = 0.0, logarithm_of_ceiling
+    else:
+        lowest, unit = pooled.min(), pooled.max() - pooled.min()
+    for i in range(columns):
+        for j in range(rows):
+            value = pooled[i, j]
+            above = np.log1p(value) if logarithm_of_ceiling > 0.0 else value - lowest
+            image[j, i] = np.uint8(min(brightness * (above / unit), 255.0)) if above > 0.0 else 0
