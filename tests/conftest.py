@@ -43,7 +43,7 @@ def small_survey() -> Survey:
         window=window,
         cuts=Cuts(bands=("g",), window=window, min_points=20),
         period_range=(1.0, 30.0),
-        aliases={"day": 1.0, "synodic_month": 29.53},
+        aliases={"day": (0.98, 1.02), "synodic_month": (28.94, 30.12)},
     )
 
 

@@ -16,8 +16,7 @@ SURVEY = Survey(
     window=(58000.0, 59000.0),
     cuts=Cuts(min_points=20),
     period_range=(1.0, 30.0),
-    aliases={"day": 1.0, "half_month": 14.77, "month": 29.53},
-    alias_width=0.02,
+    aliases={"day": (0.98, 1.02), "half_month": (14.4746, 15.0654), "month": (28.9394, 30.1206)},
 )
 
 

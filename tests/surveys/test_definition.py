@@ -18,7 +18,7 @@ TESS: dict[str, Any] = {
     "window": [1325.0, 1682.5],
     "cuts": {"bands": None, "window": [58324.5, 58682.0], "quality": None, "quality_bits": 175, "min_points": 1000},
     "period_range": [0.1, 13],
-    "aliases": {"orbit": 13.7},
+    "aliases": {"orbit": [13.4, 14.0]},
 }
 
 
@@ -32,7 +32,7 @@ def test_a_survey_of_a_users_own_is_an_entry_and_no_code() -> None:
     survey = validate(Survey, TESS, "surveys.tess")
     assert survey.window == (1325.0, 1682.5)
     assert survey.cuts.quality_bits == 175
-    assert survey.alias_width == 0.02
+    assert survey.aliases == {"orbit": (13.4, 14.0)}
     assert validate(Survey, survey.model_dump(mode="json"), "again") == survey
 
 
@@ -44,10 +44,9 @@ def test_a_survey_of_a_users_own_is_an_entry_and_no_code() -> None:
         ({"window": [1, float("nan")]}, "window must run from the smaller to the larger value"),
         ({"period_range": [30, 1]}, "period_range must run from the smaller to the larger value"),
         ({"period_range": [0, 1]}, "'period_range.0': Input should be greater than 0 (got 0)"),
-        ({"aliases": {"day": -1}}, "'aliases.day': Input should be greater than 0 (got -1)"),
+        ({"aliases": {"day": [-1, 1]}}, "'aliases.day.0': Input should be greater than 0 (got -1)"),
+        ({"aliases": {"day": [1.1, 0.9]}}, "aliases.day must run from the smaller to the larger value"),
         ({"aliases": [1.0]}, "'aliases': Input should be an object (got [1.0])"),
-        ({"alias_width": 0}, "'alias_width': Input should be greater than 0 (got 0)"),
-        ({"alias_width": 0.5}, "'alias_width': Input should be less than 0.5 (got 0.5)"),
         (
             {"time_system": "JD"},
             "'time_system': Input should be 'MJD_UTC', 'HJD-2400000.5', 'BJD-2400000.5', 'BTJD' or",
@@ -59,7 +58,7 @@ def test_a_survey_of_a_users_own_is_an_entry_and_no_code() -> None:
         ({"cuts": {"window": [2, 1]}}, "'cuts.window': the window must begin before it ends"),
         (
             {"telescope": "TESS"},
-            "key 'telescope' does not exist; allowed here: alias_width, aliases, cuts, description",
+            "key 'telescope' does not exist; allowed here: aliases, cuts, description",
         ),
     ],
 )

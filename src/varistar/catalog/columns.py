@@ -50,9 +50,9 @@ class Flag(IntFlag):
 def flag(table: pl.DataFrame, survey: Survey) -> pl.Series:
     """The flags of measured stars, one integer for each row of `table` (see `CATALOG`)."""
     period = table["period"].to_numpy()
-    aliases = np.array(list(survey.aliases.values()))
+    low, high = np.array(list(survey.aliases.values())).reshape(-1, 2).T
     shortest, longest = survey.period_range
-    near_alias = (np.abs(period[:, None] - aliases) <= survey.alias_width * aliases).any(axis=1)
+    near_alias = ((low <= period[:, None]) & (period[:, None] <= high)).any(axis=1)
     bits = np.zeros(len(period), dtype=np.int32)
     bits[~(table["fractional_uncertainty"].to_numpy() < TRUSTED)] |= Flag.UNTRUSTED
     bits[near_alias] |= Flag.ALIAS

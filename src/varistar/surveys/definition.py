@@ -22,8 +22,8 @@ class Survey(Settings):
     window : (first, last) time of the survey [d, in `time_system`]; transforms span it, whatever a star's own epochs.
     cuts : the quality cuts of light curves; `cuts.window` is usually the same window.
     period_range : shortest and longest period searched [d].
-    aliases : periods [d] at which the sampling or the Moon imitates a signal, by name.
-    alias_width : half width of an alias as a fraction of its period.
+    aliases : by name, the periods [d] from one to another at which the sampling or the Moon imitates a signal; they
+        may overlap (AMB-25).
     """
 
     description: str
@@ -31,13 +31,12 @@ class Survey(Settings):
     window: tuple[float, float]
     cuts: Cuts
     period_range: tuple[PositiveDays, PositiveDays]
-    aliases: dict[str, PositiveDays] = {}
-    alias_width: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    aliases: dict[str, tuple[PositiveDays, PositiveDays]] = {}
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        for name in ("window", "period_range"):
-            first, last = getattr(self, name)
+        ranges = {"window": self.window, "period_range": self.period_range}
+        for name, (first, last) in (ranges | {f"aliases.{key}": value for key, value in self.aliases.items()}).items():
             if not first < last:
                 raise ValueError(f"{name} must run from the smaller to the larger value")
         return self
