@@ -15,16 +15,14 @@ with its activity, which a few draws do not sample well.
 """
 
 import argparse
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
 
 import butterpy
-import numba
 import numpy as np
 
+from machine import describe
 from varistar.physics.spot_prior import SpotParameters, SpotPrior, draw_spot_parameters
 from varistar.physics.spots import SpotSimulation, simulate_positive, simulate_star
 
@@ -42,7 +40,7 @@ def main() -> int:
     parser.add_argument("--stars", type=int, default=500, help="stars for the mean time of varistar alone")
     parser.add_argument("--seed", type=int, default=88)
     arguments = parser.parse_args()
-    print(describe_machine())
+    print(describe())
     epochs = np.sort(np.random.default_rng(arguments.seed).uniform(0, SIMULATION.window_days, N_EPOCHS))
     simulate_positive(SpotPrior(), epochs, 0.0, arguments.seed, 0)  # compiles
 
@@ -108,18 +106,6 @@ def cpu_time(run: Callable[[], object]) -> float:
     start = time.process_time()
     run()
     return time.process_time() - start
-
-
-def describe_machine() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:  # noqa: PTH123
-            model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor()
-    return (
-        f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, numba {numba.__version__}, butterpy 1.0.0"
-    )
 
 
 if __name__ == "__main__":

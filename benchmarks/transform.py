@@ -11,20 +11,17 @@ maximum in which at least three points weigh more than 1e-6 of the heaviest; the
 import argparse
 import multiprocessing
 import os
-import platform
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import finufft
-import numba
 import numpy as np
 from astropy.timeseries import LombScargle
 from numpy.typing import NDArray
 
+from machine import describe
 from varistar.spectra.chunked import ChunkedTransform
 
 START, STOP = 58484.5, 60311.5
@@ -40,7 +37,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[300, 1000, 3000], help="points of a light curve")
     parser.add_argument("--seconds", type=float, default=5.0, help="duration of each throughput measurement")
     options = parser.parse_args()
-    print(machine())
+    print(describe())
     print(f"{'N':>5} {'cadence':<10} {'loop [s]':>9} {'ours [ms]':>10} {'ratio':>7} {'deviation':>10} {'pixels':>7}")
     for n_points in options.points:
         for cadence in CADENCES:
@@ -48,18 +45,6 @@ def main() -> None:
     for n_processes in (1, 2):
         rate = throughput(n_processes, options.seconds)
         print(f"{rate:8.0f} light curves/s on {n_processes} process{'es' if n_processes > 1 else ''}, N = 300 to 3000")
-
-
-def machine() -> str:
-    """The processor and the versions that matter."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor()
-    return (
-        f"{model}, {os.cpu_count()} cores; {platform.system()}, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, numba {numba.__version__}, finufft {finufft.__version__}"
-    )
 
 
 def uniform(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
