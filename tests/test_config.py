@@ -85,7 +85,11 @@ def test_the_projects_own_params_are_in_order() -> None:
             0,
             "'periods.samples.clump.simulations': Input should be greater than 0 (got 0)",
         ),
-        ("surveys.asassn.aliases.day", [1.1, 0.9], "'surveys.asassn': aliases.day must run from the smaller to the larger"),
+        (
+            "surveys.asassn.aliases.day",
+            [1.1, 0.9],
+            "'surveys.asassn': aliases.day must run from the smaller to the larger",
+        ),
         ("periods.split.train", 0.8, "'periods.split': the four fractions must add up to 1, not 1.1"),
         ("periods.representations.log.pool", 3, "'periods.representations.log': pool must divide nodes and periods."),
         (
