@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import PARAMS, read_params
 from varistar.foundation.settings import Settings, validate
@@ -22,11 +23,13 @@ class Params(Settings):
     Attributes
     ----------
     size : the size that the parameters were last switched to.
+    accelerator : where images are made and networks run.
     sizes : what each size sets, by dotted key.
     sky : the simulated survey whose snapshot is embedded.
     """
 
     size: Size
+    accelerator: Accelerator
     sizes: dict[Size, dict[str, Any]]
     sky: SkySettings
     surveys: dict[str, Survey]

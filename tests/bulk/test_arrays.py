@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from varistar.bulk.arrays import ArraySet, join_arrays, open_arrays, write_array_index, write_array_shard
+from varistar.bulk.arrays import ArraySet, collect_arrays, join_arrays, open_arrays, write_array_shard
 from varistar.foundation.errors import DataError
 
 Written = tuple[Path, NDArray[np.uint8]]
@@ -22,10 +22,10 @@ def write(folder: Path, sizes: list[int], shape: tuple[int, ...] = (4, 6), first
     n = sum(sizes)
     values = np.random.default_rng(first).integers(0, 256, (n, *shape), dtype=np.uint8)
     ends = np.cumsum([0, *sizes])
-    indices = [
+    targets = [folder.with_name(f"{folder.name}.parts") / f"{number:05d}" for number in range(len(sizes))]
+    for number in reversed(range(len(sizes))):
         write_array_shard(
-            folder,
-            number,
+            targets[number],
             values[ends[number] : ends[number + 1]],
             pl.DataFrame(
                 {
@@ -34,9 +34,7 @@ def write(folder: Path, sizes: list[int], shape: tuple[int, ...] = (4, 6), first
                 }
             ),
         )
-        for number in reversed(range(len(sizes)))
-    ]
-    write_array_index(folder, ["example", "period", "time"], pl.concat(indices), {"made": {"of": [1, 2]}})
+    assert collect_arrays(folder, ["example", "period", "time"], targets, {"made": {"of": [1, 2]}}) == n
     return folder, values
 
 
@@ -92,9 +90,9 @@ def test_what_is_gathered_is_a_copy_that_may_be_changed(written: Callable[..., W
 
 def test_other_numbers_than_bytes(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float16)
-    index = write_array_shard(tmp_path, 0, values, pl.DataFrame({"star_id": ["a", "b", "c"]}))
-    write_array_index(tmp_path, ["example", "channel"], index, {})
-    found = open_arrays(tmp_path)
+    write_array_shard(tmp_path / "0", values, pl.DataFrame({"star_id": ["a", "b", "c"]}))
+    collect_arrays(tmp_path / "set", ["example", "channel"], [tmp_path / "0"], {})
+    found = open_arrays(tmp_path / "set")
     assert (found.describe["dtype"], found.gather(np.arange(3)).dtype) == ("float16", np.float16)
     np.testing.assert_array_equal(found.gather(np.array([2, 0])), values[[2, 0]])
 
@@ -108,9 +106,9 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
 
 def test_an_empty_set_is_a_set(tmp_path: Path) -> None:
     """A small sample may have no star in a split."""
-    schema = {"star_id": pl.String, "shard": pl.Int32, "row": pl.Int32}
-    for name in ("a", "b"):
-        write_array_index(tmp_path / name, ["example", "period", "time"], pl.DataFrame(schema=schema), {})
+    write_array_shard(tmp_path / "0", np.zeros((0, 4, 6), np.uint8), pl.DataFrame(schema={"star_id": pl.String}))
+    for name, targets in (("a", []), ("b", [tmp_path / "0"])):
+        assert collect_arrays(tmp_path / name, ["example", "period", "time"], targets, {}) == 0
     found = open_arrays(tmp_path / "a")
     assert len(found) == 0
     assert len(found.gather(np.arange(0))) == 0
@@ -141,8 +139,8 @@ def test_the_same_set_may_be_joined_twice(written: Callable[..., Written]) -> No
 
 def test_a_join_keeps_columns_that_one_set_lacks(written: Callable[..., Written], tmp_path: Path) -> None:
     folder, _ = written([1])
-    other = write_array_shard(tmp_path / "b", 0, np.zeros((1, 4, 6), np.uint8), pl.DataFrame({"star_id": ["x"]}))
-    write_array_index(tmp_path / "b", ["example", "period", "time"], other, {})
+    write_array_shard(tmp_path / "0", np.zeros((1, 4, 6), np.uint8), pl.DataFrame({"star_id": ["x"]}))
+    collect_arrays(tmp_path / "b", ["example", "period", "time"], [tmp_path / "0"], {})
     joined = join_arrays([open_arrays(folder), open_arrays(tmp_path / "b")])
     assert joined.index["period_days"].to_list() == [0.0, None]
 

@@ -1,6 +1,7 @@
 """A catalog has one row per star, a reason for every star without one, and the same content however it came about."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,18 +9,22 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 from astropy.table import Table
 
+from varistar.bulk import job
+from varistar.bulk.engine import Engine
 from varistar.catalog import predict as module
 from varistar.catalog.columns import CATALOG, REFUSED, flag
 from varistar.catalog.predict import Prediction, predict
 from varistar.experiments.content import content_hash
 from varistar.foundation.errors import DataError, RegistryError
 from varistar.lightcurves.cuts import apply_cuts
+from varistar.lightcurves.readers import Source, find_sources
 from varistar.lightcurves.shards import write_shard
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import LightCurves, concatenate
@@ -63,7 +68,7 @@ def expected(sky: LightCurves, period_model: Path, small_survey: Survey) -> pl.D
 
 def run(inputs: Path | Sequence[Path], model: Path, output: Path) -> tuple[pl.DataFrame, pl.DataFrame, Prediction]:
     """Predict in this process; returns the catalog, the refused and what was said of them."""
-    done = predict([inputs] if isinstance(inputs, Path) else inputs, model, output, workers=1)
+    done = predict([inputs] if isinstance(inputs, Path) else inputs, model, output, engine=1)
     catalog, refused = pl.read_parquet(done.catalog), pl.read_parquet(done.refused)
     assert (done.n_stars, done.n_refused) == (catalog.height, refused.height)
     assert not list(output.parent.glob("*.parts"))
@@ -86,7 +91,7 @@ def test_every_star_has_a_row_or_a_reason(
 
 def test_all_formats_hold_the_same(store: Path, period_model: Path, expected: pl.DataFrame, tmp_path: Path) -> None:
     for ending in ("csv", "ecsv", "fits"):
-        predict([store], period_model, tmp_path / f"catalog.{ending}", workers=1)
+        predict([store], period_model, tmp_path / f"catalog.{ending}", engine=1)
     assert pl.read_csv(tmp_path / "catalog.csv", schema=dict(expected.schema)).equals(expected)
     refused = pl.read_csv(tmp_path / "catalog.refused.csv")
     assert refused["star_id"].to_list() == SPARSE
@@ -221,7 +226,7 @@ def test_names_beyond_ascii(make_stars: MakeStars, period_model: Path, tmp_path:
     shard = write_shard_of(make_stars(names), tmp_path / "étoiles.parquet")
     catalog, _, _ = run(shard, period_model, tmp_path / "catálogo.parquet")
     assert catalog["star_id"].to_list() == names
-    predict([shard], period_model, tmp_path / "catálogo.csv", workers=1)
+    predict([shard], period_model, tmp_path / "catálogo.csv", engine=1)
     assert pl.read_csv(tmp_path / "catálogo.csv")["star_id"].to_list() == names
 
 
@@ -230,7 +235,7 @@ def test_fits_holds_no_names_beyond_ascii_and_the_work_is_kept(
 ) -> None:
     shard = write_shard_of(make_stars(["plain", "ε Eridani"]), tmp_path / "étoiles.parquet")
     with pytest.raises(DataError, match=r"out\.fits: FITS cannot hold the name 'ε Eridani'"):
-        predict([shard], period_model, tmp_path / "out.fits", workers=1)
+        predict([shard], period_model, tmp_path / "out.fits", engine=1)
     assert not (tmp_path / "out.fits").exists()
     monkeypatch.setattr(module, "apply_cuts", None)
     catalog, _, _ = run(shard, period_model, tmp_path / "out.parquet")
@@ -269,11 +274,11 @@ def test_a_failed_piece_is_tried_again_and_the_others_are_not(
     output = tmp_path / "catalog.parquet"
     work.fails_at, work.error = "star 5", RuntimeError("the weather\nis bad")
     with pytest.raises(DataError) as error:
-        predict([store], period_model, output, workers=1)
+        predict([store], period_model, output, engine=1)
     parts = tmp_path / "catalog.parts"
     assert str(error.value) == (
         f"1 of 4 pieces failed, first {store / 'part-00001.parquet'}: RuntimeError: the weather is bad; the others are "
-        f"kept in {parts}, run the same command again to go on"
+        f"kept in {parts}, where failed.json lists the failed; run the same command again to go on"
     )
     assert not output.exists() and parts.is_dir()
     assert work.measured == GOOD[:4] + GOOD[8:]
@@ -289,7 +294,7 @@ def test_ctrl_c_keeps_what_is_done(
 ) -> None:
     work.fails_at, work.error = "star 9", KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        predict([store], period_model, tmp_path / "catalog.parquet", workers=1)
+        predict([store], period_model, tmp_path / "catalog.parquet", engine=1)
     work.measured, work.fails_at = [], ""
     catalog, _, _ = run(store, period_model, tmp_path / "catalog.parquet")
     assert work.measured == GOOD[8:]
@@ -299,11 +304,12 @@ def test_ctrl_c_keeps_what_is_done(
 def test_a_piece_without_its_last_file_is_done_again(
     store: Path, period_model: Path, expected: pl.DataFrame, work: Work, tmp_path: Path
 ) -> None:
-    """The table of the refused is a piece's last: a piece that was killed between its two files counts as not done."""
+    """A piece's mark is written last: a piece that was killed before it counts as not done."""
     work.fails_at = "star 9"
     with pytest.raises(DataError):
-        predict([store], period_model, tmp_path / "catalog.parquet", workers=1)
-    (tmp_path / "catalog.parts" / "refused-00000.parquet").unlink()
+        predict([store], period_model, tmp_path / "catalog.parquet", engine=1)
+    (mark,) = (tmp_path / "catalog.parts").glob("*/00000.done.json")
+    mark.unlink()
     work.measured, work.fails_at = [], ""
     catalog, _, _ = run(store, period_model, tmp_path / "catalog.parquet")
     assert work.measured == GOOD[:4] + GOOD[8:]
@@ -315,7 +321,7 @@ def test_another_model_starts_anew(
 ) -> None:
     work.fails_at = "star 5"
     with pytest.raises(DataError):
-        predict([store], period_model, tmp_path / "catalog.parquet", workers=1)
+        predict([store], period_model, tmp_path / "catalog.parquet", engine=1)
     work.measured, work.fails_at = [], ""
     other = make_period_model(seed=7)
     catalog, _, _ = run(store, other, tmp_path / "catalog.parquet")
@@ -330,7 +336,7 @@ def test_changed_inputs_start_anew(
     shutil.copytree(store, changing)
     work.fails_at = "star 5"
     with pytest.raises(DataError):
-        predict([changing], period_model, tmp_path / "catalog.parquet", workers=1)
+        predict([changing], period_model, tmp_path / "catalog.parquet", engine=1)
     work.measured, work.fails_at = [], ""
     Store(changing).append(make_stars(["late"], seed=3))
     catalog, _, _ = run(changing, period_model, tmp_path / "catalog.parquet")
@@ -348,10 +354,10 @@ def test_a_full_disk_loses_neither_the_old_catalog_nor_the_finished_pieces(
     output = tmp_path / "catalog.parquet"
     output.write_text("old")
     with small_disk(2000), pytest.raises(DataError, match=r"pieces failed, first .*cannot be written: File too large"):
-        predict([store], period_model, output, workers=1)
+        predict([store], period_model, output, engine=1)
     assert output.read_text() == "old"
-    finished = {path.stem.split("-")[1] for path in (tmp_path / "catalog.parts").glob("refused-*")}
-    assert not list((tmp_path / "catalog.parts").glob(".*"))
+    finished = {path.name.split(".")[0] for path in (tmp_path / "catalog.parts").glob("*/*.done.json")}
+    assert not list((tmp_path / "catalog.parts").rglob(".*"))
     work.measured = []
     catalog, _, _ = run(store, period_model, output)
     assert catalog.equals(expected)
@@ -370,7 +376,7 @@ if "spawn_main" in " ".join(sys.orig_argv) or "predict(" in " ".join(sys.orig_ar
     def killed(self, *arguments):
         if self.path.name == "part-00001.parquet":
             others, deadline = Path(os.environ["OTHERS"]), time.monotonic() + 60
-            while not others.exists() and time.monotonic() < deadline:
+            while not list(others.glob("*/00000.done.json")) and time.monotonic() < deadline:
                 time.sleep(0.05)
             os.kill(os.getpid(), signal.SIGKILL)
         return read(self, *arguments)
@@ -385,7 +391,7 @@ def deadly_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "path"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(KILLER)  # which every process imports first
-    monkeypatch.setenv("OTHERS", str(tmp_path / "catalog.parts" / "refused-00000.parquet"))
+    monkeypatch.setenv("OTHERS", str(tmp_path / "catalog.parts"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(Path(module.__file__).parents[2])]))
 
 
@@ -395,7 +401,7 @@ def test_a_killed_program_goes_on_where_it_stopped(
 ) -> None:
     output = tmp_path / "catalog.parquet"
     code = "import sys; from pathlib import Path; from varistar.catalog.predict import predict; "
-    code += "predict([Path(sys.argv[1])], Path(sys.argv[2]), Path(sys.argv[3]), workers=1)"
+    code += "predict([Path(sys.argv[1])], Path(sys.argv[2]), Path(sys.argv[3]), engine=1)"
     killed = subprocess.run([sys.executable, "-c", code, store, period_model, output], check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not output.exists()
@@ -411,7 +417,7 @@ def test_a_worker_that_is_killed_again_and_again_fails_its_piece_alone(
     output = tmp_path / "catalog.parquet"
     shards = [store / "part-00000.parquet", store / "part-00001.parquet"]
     with pytest.raises(DataError, match=r"^1 of 2 pieces failed, first \S*part-00001\.parquet: its worker .* killed"):
-        predict(shards, period_model, output, workers=2)
+        predict(shards, period_model, output, engine=2)
     assert not output.exists()
     catalog, _, _ = run(shards, period_model, output)
     assert work.measured == GOOD[4:8]
@@ -423,7 +429,7 @@ def test_a_worker_that_is_killed_again_and_again_fails_its_piece_alone(
 
 @pytest.fixture
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "run_items", None)
+    monkeypatch.setattr(job, "outcomes", None)
 
 
 @pytest.mark.usefixtures("no_work")
@@ -459,12 +465,12 @@ def test_nothing_but_bad_files(period_model: Path, tmp_path: Path) -> None:
     output.write_text("old")
     (raw / "a.csv").touch()
     with pytest.raises(DataError, match=r"^\S*a\.csv: the file is empty$"):
-        predict([raw], period_model, output, workers=1)
+        predict([raw], period_model, output, engine=1)
     (raw / "b.csv").write_text("x,y\n1,2\n")
     with pytest.raises(DataError, match=r"^none of the 2 files can be measured, first \S*a\.csv: the file is empty$"):
-        predict([raw], period_model, output, workers=1)
+        predict([raw], period_model, output, engine=1)
     assert output.read_text() == "old"
-    assert {path.name for path in tmp_path.iterdir()} == {"raw", "catalog.parquet"}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {"raw", "catalog.parquet"}
 
 
 def test_stars_that_all_fail_the_cuts_are_a_catalog_without_rows(
@@ -472,7 +478,7 @@ def test_stars_that_all_fail_the_cuts_are_a_catalog_without_rows(
 ) -> None:
     shard = write_shard_of(make_stars(SPARSE, n_points=3), tmp_path / "sparse.parquet")
     for ending in ("parquet", "csv", "ecsv", "fits"):
-        done = predict([shard], period_model, tmp_path / f"catalog.{ending}", workers=1)
+        done = predict([shard], period_model, tmp_path / f"catalog.{ending}", engine=1)
         assert (done.n_stars, done.n_refused) == (0, 2)
     assert pl.read_parquet(tmp_path / "catalog.parquet").schema == {n: c.dtype for n, c in CATALOG.items()}
 
@@ -512,7 +518,7 @@ def test_a_catalog_among_its_inputs(store: Path, period_model: Path, expected: p
     catalog, _, _ = run(folder, period_model, folder / "catalog.parquet")
     assert catalog.equals(expected)
     with pytest.raises(DataError, match=r"catalog(\.refused)?\.parquet: an input, which the catalog would replace"):
-        predict([folder], period_model, folder / "catalog.parquet", workers=1)
+        predict([folder], period_model, folder / "catalog.parquet", engine=1)
     assert pl.read_parquet(folder / "catalog.parquet").equals(expected)
 
 
@@ -523,7 +529,7 @@ def test_an_interrupted_catalog_beside_its_inputs_goes_on(
     shutil.copytree(store, folder)
     work.fails_at = "star 5"
     with pytest.raises(DataError):
-        predict([folder], period_model, folder / "catalog.parquet", workers=1)
+        predict([folder], period_model, folder / "catalog.parquet", engine=1)
     work.measured, work.fails_at = [], ""
     catalog, refused, _ = run(folder, period_model, folder / "catalog.parquet")
     assert work.measured == GOOD[4:8]
@@ -548,3 +554,96 @@ def test_a_star_is_measured_alike_in_any_company(
     write_shard(tmp_path / "all.parquet", sky.take(order))
     catalog, _, _ = run(tmp_path / "all.parquet", period_model, tmp_path / "catalog.parquet")
     assert catalog.sort("star_id").equals(expected.sort("star_id"))
+
+
+# Pieces and engines
+
+
+@pytest.mark.parametrize("name", ["local", "dask", "ray"])
+def test_the_same_bytes_whatever_does_the_work(
+    store: Path, period_model: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the pieces are smaller than the shards."""
+    if name != "local":
+        pytest.importorskip({"dask": "distributed"}.get(name, name))
+    monkeypatch.setattr(module, "STARS_PER_PIECE", 3)
+    predict([store], period_model, tmp_path / "one.parquet", engine=1)
+    predict([store], period_model, tmp_path / "two.parquet", engine=Engine(name, workers=2))  # type: ignore[arg-type]
+    for kind in ("", ".refused"):
+        one, two = (tmp_path / f"{file}{kind}.parquet" for file in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_shards_are_cut_within_their_row_groups(
+    make_stars: MakeStars, period_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row that holds is measured once, and a piece reads one row group."""
+    monkeypatch.setattr("varistar.lightcurves.shards.ROW_GROUP_STARS", 7)
+    monkeypatch.setattr(module, "STARS_PER_PIECE", 4)
+    names = [f"star {i}" for i in range(24)]
+    store = Store(tmp_path / "store")
+    store.append(make_stars(names[:20]))
+    store.append(make_stars([names[3], names[8], *names[20:]], n_points=70, seed=1))
+    sources = find_sources([store.folder])
+    parts = [part for source in sources for part in module._cut(source)]
+    assert [len(part.rows) if part.rows is not None else size for part, size in parts] == [size for _, size in parts]
+    assert sorted(star for part, _ in parts for star in part.read().star_id) == sorted(names)
+    for part, size in parts:
+        assert size <= 4
+        assert part.rows is not None and len(set(part.rows // 7)) == 1
+    catalog, _, _ = run(store.folder, period_model, tmp_path / "catalog.parquet")
+    assert dict(catalog.select("star_id", "n_points").iter_rows()) == {
+        name: 70 if name in (names[3], names[8], *names[20:]) else 60 for name in names
+    }
+    assert catalog.height == 24
+
+
+def test_versions_in_one_file_are_cut_by_their_latest(
+    make_stars: MakeStars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STARS_PER_PIECE", 3)
+    sky = concatenate([make_stars(["a", "b", "c"]), make_stars(["b", "d"], n_points=70, seed=1)])
+    write_shard(tmp_path / "both.parquet", sky, np.array([0, 0, 0, 1, 0], np.int32))
+    parts = [part for part, _ in module._cut(Source(tmp_path / "both.parquet"))]
+    assert [star for part in parts for star in part.read().star_id] == ["a", "c", "b", "d"]
+
+
+def test_what_it_will_take_is_announced(
+    store: Path, period_model: Path, expected: pl.DataFrame, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    predict([store], period_model, tmp_path / "catalog.parquet", 1, said.append)
+    (sentence,) = said
+    assert re.fullmatch(r"14 stars in 4 pieces; at most 0\.0 MB of disk; about \d+ s on 1 worker", sentence), sentence
+    assert pl.read_parquet(tmp_path / "catalog.parquet").equals(expected)
+
+
+def test_a_trial_looks_for_what_can_be_read(store: Path, period_model: Path, work: Work, tmp_path: Path) -> None:
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and nothing else")
+    pieces, sizes = module._pieces(
+        [Source(tmp_path / "torn.parquet"), *find_sources([store])], period_model, content_hash(period_model)
+    )
+    assert sizes == [1, 4, 4, 4, 2]
+    seconds = module._seconds_per_star(pieces)
+    assert seconds is not None and seconds > 0
+    assert work.measured == [*GOOD[:1], *GOOD[:4]]
+    assert module._seconds_per_star(pieces[:1]) is None
+
+
+def test_a_disk_that_is_too_small(
+    store: Path, period_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=14 * module.BYTES_PER_ROW - 1))
+    with pytest.raises(DataError, match=r"catalog\.csv: 14 stars need about 0\.0 MB there, and 0\.0 MB are free"):
+        predict([store], period_model, tmp_path / "new" / "catalog.csv")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=14 * module.BYTES_PER_ROW))
+    assert predict([store], period_model, tmp_path / "catalog.csv", 1) is not None
+
+
+def test_a_model_that_changes_on_the_way(store: Path, make_period_model: Callable[..., Path], tmp_path: Path) -> None:
+    model = make_period_model(seed=11)
+    piece = module.Piece(find_sources([store])[:1], model, "the hash of before")
+    with pytest.raises(RegistryError, match="has changed since the prediction was begun"):
+        module._predict_piece(piece, tmp_path / "00000")
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from varistar.bulk.arrays import open_arrays
+from varistar.bulk.engine import Engine
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section
 from varistar.lightcurves.shards import read_shard
@@ -83,7 +84,7 @@ def small_sample(project: Any, tmp_path: Path) -> Path:
 
 def test_an_empty_split_is_an_empty_set(small_sample: Path, tmp_path: Path, project: Any) -> None:
     representation = read_section(project.root, "periods.representations.paper", Representation)
-    total = build_images(small_sample, representation, tmp_path / "images", workers=1)
+    total = build_images(small_sample, representation, tmp_path / "images", Engine(workers=1))
     assert total == len(read_shard(small_sample / "train/part-00000.parquet"))
     assert len(open_arrays(tmp_path / "images/train")) == total
     for split in SPLITS[1:]:
@@ -94,5 +95,5 @@ def test_a_damaged_part_is_an_error_that_names_it(small_sample: Path, tmp_path: 
     part = small_sample / "train/part-00000.parquet"
     part.write_bytes(part.read_bytes()[:-99])
     representation = read_section(project.root, "periods.representations.paper", Representation)
-    with pytest.raises(DataError, match=rf"^{part}"):
-        build_images(small_sample, representation, tmp_path / "images", workers=1)
+    with pytest.raises(DataError, match=rf"first {part}: .*truncated or damaged"):
+        build_images(small_sample, representation, tmp_path / "images", Engine(workers=1))

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from varistar.bulk.engine import Engine
 from varistar.foundation.errors import DataError
 from varistar.lightcurves.shards import read_shard
 from varistar.lightcurves.table import LightCurves
@@ -140,7 +141,7 @@ def test_an_empty_split_is_a_split(project: Any, tmp_path: Path) -> None:
     (simulated / "train").mkdir(parents=True)
     part = project.build / "simulations/clump/train/part-00000.parquet"
     (simulated / "train/part-00000.parquet").write_bytes(part.read_bytes())
-    counts = build_injections(project.build / "templates/clump", simulated, tmp_path / "injected", workers=1)
+    counts = build_injections(project.build / "templates/clump", simulated, tmp_path / "injected", Engine(workers=1))
     assert counts == {"train": pl.read_parquet(part).height, "validation": 0, "calibration": 0, "test": 0}
     truth = pl.read_parquet(tmp_path / "injected/test/truth.parquet")
     assert truth.height == 0
@@ -152,4 +153,4 @@ def test_a_damaged_template_shard_is_an_error_that_names_the_part(copied: Any, t
         shard.write_bytes(shard.read_bytes()[:-50])
     simulated = copied.build / "simulations/clump"
     with pytest.raises(DataError, match=r"part-\d{5}\.parquet"):
-        build_injections(copied.build / "templates/clump", simulated, tmp_path / "injected", workers=1)
+        build_injections(copied.build / "templates/clump", simulated, tmp_path / "injected", Engine(workers=1))

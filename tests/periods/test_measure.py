@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from varistar.bulk.engine import Engine
 from varistar.catalog.predict import predict
 from varistar.experiments.content import ModelContent, read_content
 from varistar.foundation.errors import RegistryError
@@ -33,7 +34,7 @@ def content(project: Any, name: str) -> ModelContent:
 
 @pytest.fixture
 def meter(content: ModelContent) -> PeriodMeter:
-    return PeriodMeter.of_content(content)
+    return PeriodMeter.of_content(content, "cpu")
 
 
 def test_a_star_alone_is_measured_as_in_its_shard(meter: PeriodMeter, injected: Callable[..., LightCurves]) -> None:
@@ -100,7 +101,7 @@ def test_evaluation_and_prediction_measure_the_same(project: Any, name: str, tmp
     evaluated = pl.read_parquet(project.build / "measured" / f"{name}.parquet")
     model = project.build / "calibrated" / name
     shards = sorted((project.build / "injected/clump/test").glob("part-*.parquet"))
-    predict(shards, model, tmp_path / "catalog.parquet", workers=1)
+    predict(shards, model, tmp_path / "catalog.parquet", Engine(workers=1))
     catalog = pl.read_parquet(tmp_path / "catalog.parquet").sort("star_id")
     assert catalog["star_id"].to_list() == evaluated["star_id"].to_list()
     shared = ["period", "sigma", "p_within_10pct", "n_points"]
@@ -125,7 +126,7 @@ def test_what_is_served_is_what_measures(content: ModelContent, meter: PeriodMet
     assert example.shape == (2, 1, 8, 36)
     assert example.dtype == np.uint8
     assert not network.training
-    served = PeriodMeter(meter.representation, network, meter.survey)
+    served = PeriodMeter(meter.representation, network, meter.survey, meter.device)
     # the served weights lie in another order in memory, which may round differently
     np.testing.assert_allclose(served.answers(example), meter.answers(example), rtol=1e-5)
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from varistar.bulk.engine import Engine
 from varistar.foundation.errors import DataError
 from varistar.lightcurves.shards import read_shard
 from varistar.periods import simulate
@@ -92,7 +93,7 @@ def build(project: Any, survey: Any, tmp_path: Path) -> Callable[..., tuple[pl.D
 
     def run(name: str = "simulations", workers: int = 1, sample: SampleSettings = SAMPLE) -> tuple[pl.DataFrame, int]:
         templates = project.build / "templates/clump"
-        redraws = build_simulations(templates, sample, survey.window[0], tmp_path / name, workers)
+        redraws = build_simulations(templates, sample, survey.window[0], tmp_path / name, Engine(workers=workers))
         parts = sorted((tmp_path / name).glob("*/part-*.parquet"))
         tables = [pl.read_parquet(part).with_columns(folder=pl.lit(part.parent.name)) for part in parts]
         return pl.concat(tables).sort("simulation"), redraws
@@ -159,4 +160,6 @@ def test_periods_are_the_priors(project: Any) -> None:
 
 def test_templates_from_before_the_survey_are_an_error_that_says_so(project: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"part-\d{5}\.parquet: epochs run from -\d+\.\d to .* after the start of"):
-        build_simulations(project.build / "templates/clump", SAMPLE, 59000.0, tmp_path / "simulations", workers=1)
+        build_simulations(
+            project.build / "templates/clump", SAMPLE, 59000.0, tmp_path / "simulations", Engine(workers=1)
+        )

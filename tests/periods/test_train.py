@@ -18,7 +18,6 @@ from varistar.experiments.store import client, tracking_uri
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section
 from varistar.periods import train as stage
-from varistar.periods.measure import run_batches
 from varistar.periods.representation import Representation
 from varistar.periods.train import PeriodExamples, train, train_variant
 from varistar.periods.variants import Variant
@@ -97,7 +96,8 @@ def test_the_network_is_that_of_the_best_epoch(variant: Variant, images: Path, t
     losses = [metrics["validation_loss"] for metrics in done.history]
     assert done.best_epoch == int(np.argmin(losses))
     examples = PeriodExamples([images / "validation"])
-    raw = torch.from_numpy(run_batches(network.eval(), examples.gather(np.arange(len(examples)))))
+    with torch.inference_mode():
+        raw = network.eval()(torch.from_numpy(examples.gather(np.arange(len(examples)))))
     truth = torch.from_numpy(examples.targets)
     best = done.history[done.best_epoch]
     assert best["validation_loss"] == pytest.approx(float(network.head.loss(raw, truth)), rel=1e-4)
@@ -190,12 +190,12 @@ def test_a_training_is_one_run_with_every_epoch(project: Any, name: str, variant
 def killed_at(epoch: int) -> Iterator[None]:
     """The stage's training is killed at this epoch, after the epoch was recorded."""
 
-    def killed(variant: Variant, images: Any, checkpoints: Path, on_epoch: Any) -> Any:
+    def killed(variant: Variant, images: Any, checkpoints: Path, on_epoch: Any, accelerator: Any) -> Any:
         def recorded(number: int, metrics: Metrics) -> None:
             on_epoch(number, metrics)
             kill_at(epoch)(number, metrics)
 
-        return train(variant, images, checkpoints, recorded)
+        return train(variant, images, checkpoints, recorded, accelerator)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(stage, "train", killed)

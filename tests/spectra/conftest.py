@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
-from varistar.spectra.chunked import ChunkedTransform
+from varistar.spectra.maps import ChunkedTransforms
 
 
 @pytest.fixture(params=["fft", "point by point", "cheapest"])
@@ -21,10 +22,14 @@ def path(
 @pytest.fixture(scope="session")
 def force_path() -> Callable[[str, pytest.MonkeyPatch], None]:
     """A function that makes transforms take the path of this name."""
-    splits = {"fft": lambda self, n: 0, "point by point": lambda self, n: len(self.periods), "cheapest": None}
+    choices = {
+        "fft": lambda self, n: np.arange(len(self._periods)),
+        "point by point": lambda self, n: np.arange(0),
+        "cheapest": None,
+    }
 
     def force(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        if split := splits[name]:
-            monkeypatch.setattr(ChunkedTransform, "_first_long_window", split)
+        if choice := choices[name]:
+            monkeypatch.setattr(ChunkedTransforms, "_rows_by_fft", choice)
 
     return force

@@ -11,6 +11,8 @@ from varistar.foundation.errors import ConfigError, DataError
 from varistar.spectra.chunked import (
     EMPTY_RADIUS,
     ChunkedTransform,
+    ChunkedTransforms,
+    Grid,
     cells_with_data,
     chunked_lombscargle,
     chunked_lombscargle_batch,
@@ -156,16 +158,16 @@ def test_a_transform_can_be_used_again() -> None:
 
 
 def test_the_more_points_the_more_periods_go_by_fft() -> None:
-    transform = ChunkedTransform(PAPER_PERIODS, PAPER_NODES)
-    splits = [transform._first_long_window(n) for n in (30, 300, 3000, 300_000)]
-    assert len(PAPER_PERIODS) > splits[0] > splits[1] > splits[2] > splits[3] == 0
+    transforms = ChunkedTransforms([Grid(PAPER_PERIODS)], PAPER_NODES)
+    by_fft = [len(transforms._rows_by_fft(n)) for n in (30, 300, 3000, 300_000)]
+    assert 0 < by_fft[0] < by_fft[1] < by_fft[2] < by_fft[3] == len(PAPER_PERIODS)
 
 
 def test_grids_too_large_for_the_fft_go_point_by_point(monkeypatch: pytest.MonkeyPatch) -> None:
     c = curve(100, seed=20)
     expected = chunked_lombscargle(*c, PERIODS, NODES)
-    monkeypatch.setattr("varistar.spectra.chunked.LARGEST_FOLD", 1000)
-    assert ChunkedTransform(PERIODS, NODES)._first_long_window(100) == len(PERIODS)
+    monkeypatch.setattr("varistar.spectra.maps.LARGEST_FOLD", 1000)
+    assert len(ChunkedTransforms([Grid(PERIODS)], NODES)._rows_by_fft(100)) == 0
     np.testing.assert_allclose(chunked_lombscargle(*c, PERIODS, NODES), expected, rtol=1e-6)
 
 

@@ -16,7 +16,7 @@ def one_cell(
 ) -> float:
     power = np.full((1, 1), np.nan)
     wanted, periods, nodes = np.ones((1, 1), dtype=np.bool_), np.array([period]), np.array([node])
-    exact_power(wanted, time, flux, weight, periods, nodes, tradeoff, power)
+    exact_power(wanted, time, flux, weight, periods, tradeoff * periods, nodes, power)
     return float(power[0, 0])
 
 
@@ -118,5 +118,6 @@ def test_only_wanted_cells_are_written() -> None:
     power = np.full(wanted.shape, -1.0)
     time = np.sort(NODE + rng.uniform(0.0, 100.0, 50))
     flux, weight = rng.normal(size=50), np.ones(50)
-    exact_power(wanted, time, flux, weight, np.linspace(1.0, 9.0, 5), NODE + np.linspace(0, 99, 7), 2.0, power)
+    periods = np.linspace(1.0, 9.0, 5)
+    exact_power(wanted, time, flux, weight, periods, 2.0 * periods, NODE + np.linspace(0, 99, 7), power)
     np.testing.assert_array_equal(power >= 0.0, wanted)

@@ -35,6 +35,64 @@ def test_power_is_that_of_astropy(n: int, span: float) -> None:
     np.testing.assert_allclose(power, expected, rtol=0.0, atol=1e-9 if n >= 50 else 1e-7)
 
 
+@pytest.mark.parametrize("n_terms", [2, 3, 6])
+@pytest.mark.parametrize("n", [30, 400])
+@pytest.mark.parametrize("span", [100.0, 1800.0])
+def test_power_of_several_terms_is_that_of_astropy(n: int, n_terms: int, span: float) -> None:
+    """Where the harmonics can be told apart; elsewhere astropy's matrix is as good as singular."""
+    time, flux, flux_err = curve(n, seed=n, span=span)
+    frequency, power = lombscargle_power(time, flux, flux_err, 3.1, 30.0, 3.0, n_terms)
+    exact = LombScargle(time - time.mean(), flux, flux_err, nterms=n_terms)
+    some = slice(None, None, max(len(frequency) // 60, 1))
+    conditions = np.array([condition(exact, f) for f in frequency[some]])
+    good = conditions < 1e3
+    assert good.mean() > 0.5
+    expected = exact.power(frequency[some], method="chi2")
+    np.testing.assert_allclose(power[some][good], expected[good], rtol=0.0, atol=1e-8)
+
+
+def condition(periodogram: LombScargle, frequency: float) -> float:
+    """Of the weighted design matrix with columns of length 1."""
+    design = periodogram.design_matrix(frequency)
+    return float(np.linalg.cond(design / np.linalg.norm(design, axis=0)))
+
+
+def test_several_terms_find_the_period_whose_overtones_are_stronger() -> None:
+    """Of a signal with most of its power in the second and third harmonics: one term finds half the period."""
+    rng = np.random.default_rng(11)
+    time = 58484.5 + rng.uniform(0.0, 300.0, 400)
+    phase = 2.0 * np.pi * time / 7.3
+    flux = 0.2 * np.cos(phase) + np.cos(2.0 * phase + 1.0) + 0.6 * np.cos(3.0 * phase) + 0.3 * rng.normal(size=400)
+    c = (time, flux, np.full(400, 0.3))
+    assert lombscargle_peak(*c, 2.0, 12.0, n_terms=1).period == pytest.approx(3.65, rel=1e-3)
+    assert lombscargle_peak(*c, 2.0, 12.0, n_terms=3).period == pytest.approx(7.3, rel=1e-3)
+
+
+def test_terms_that_cannot_be_told_apart_have_no_power() -> None:
+    """At one cycle a day of points at one hour, and where eight points have four times."""
+    time = 59000.0 + np.arange(40.0)
+    flux = np.random.default_rng(12).normal(size=40)
+    frequency, power = lombscargle_power(time, flux, np.ones(40), 1.0, 2.0, 4.0, n_terms=2)
+    assert np.isfinite(power).all()
+    assert power[-1] == 0.0
+    assert frequency[-1] == pytest.approx(1.0)
+    assert 0.0 < power[1] < 1.0
+    _, power = lombscargle_power(np.repeat(time[:4], 2), flux[:8], np.ones(8), 1.7, 8.0, n_terms=2)
+    assert len(power) > 5
+    assert not power.any()
+
+
+@pytest.mark.parametrize("n_terms", [1, 2, 4])
+def test_as_many_parameters_as_points_have_no_periodogram(n_terms: int) -> None:
+    for n, some in ((2 * n_terms + 1, False), (2 * n_terms + 2, True)):
+        assert bool(len(lombscargle_power(*curve(n, seed=13), 1.0, 30.0, n_terms=n_terms)[1])) == some
+
+
+def test_a_term_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="n_terms must be at least 1; got 0"):
+        lombscargle_power(*curve(10, seed=14), 1.0, 30.0, n_terms=0)
+
+
 def test_frequencies_are_even_and_span_the_periods() -> None:
     time, flux, flux_err = curve(100, seed=1)
     frequency, _ = lombscargle_power(time, flux, flux_err, 2.0, 25.0, oversample=4.0)
@@ -88,12 +146,16 @@ def test_nothing_to_find(c: Curve) -> None:
     assert peak.power == 0.0
 
 
-def test_batch_is_one_by_one() -> None:
-    curves = [curve(60, 5), curve(0, 6), curve(300, 7)]
+@pytest.mark.parametrize("n_terms", [1, 3])
+def test_batch_is_one_by_one(n_terms: int) -> None:
+    """To the bit, though the batch keeps its FFT plans."""
+    curves = [curve(60, 5), curve(0, 6), curve(300, 7), curve(40, 8, span=1700.0), curve(60, 5)]
     flat = [np.concatenate(columns) for columns in zip(*curves, strict=True)]
-    period, power = lombscargle_peak_batch(*flat, np.cumsum([0, 60, 0, 300]), 1.0, 30.0)
+    offsets = np.cumsum([0, *(len(c[0]) for c in curves)])
+    period, power = lombscargle_peak_batch(*flat, offsets, 1.0, 30.0, n_terms=n_terms)
     for star, c in enumerate(curves):
-        np.testing.assert_array_equal([period[star], power[star]], lombscargle_peak(*c, 1.0, 30.0))
+        expected = lombscargle_peak(*c, 1.0, 30.0, n_terms=n_terms)
+        np.testing.assert_array_equal([period[star], power[star]], expected)
 
 
 def test_bad_points_are_refused_by_their_star() -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,9 +13,11 @@ import pytest
 
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.lightcurves.cuts import Cuts
-from varistar.lightcurves.shards import write_shard
-from varistar.lightcurves.store import Store
+from varistar.lightcurves.readers import Source, find_sources
+from varistar.lightcurves.shards import point_bytes, write_shard
+from varistar.lightcurves.store import Store, shard_bytes_for
 from varistar.lightcurves.table import LightCurves, concatenate
+from varistar.surveys import folder as module
 from varistar.surveys.folder import Ingested, ingest
 
 MakeStars = Callable[..., LightCurves]
@@ -84,7 +87,7 @@ def test_new_epochs_are_a_new_version_and_the_latest_counts(
     assert (done.n_stars, done.n_kept, done.reasons) == (4, 4, {})
     store = Store(tmp_path / "store")
     index = store.index().filter(star_id="d")
-    assert index.rows() == [("d", "part-00001.parquet", 0, 1, 33)]
+    assert index.rows() == [("d", "part-00004.parquet", 0, 1, 33)], "a star of a set of four fills a sixteenth of it"
     assert store.index().height == 4
     assert len(store.read_stars(["d"])["time"]) == 33
     assert (tmp_path / "store" / "part-00000.parquet").read_bytes() == old_shard
@@ -189,7 +192,7 @@ def test_a_full_disk_keeps_the_store_as_it_was(
 ) -> None:
     ingest([raw / "a.csv"], tmp_path / "store", CUTS)
     before = {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()}
-    with small_disk(1000), pytest.raises(DataError, match=r"part-00001\.parquet: cannot be written: .*File too large"):
+    with small_disk(1000), pytest.raises(DataError, match=r"pieces failed, .*cannot be written: .*File too large"):
         ingest([raw], tmp_path / "store", CUTS)
     assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
     assert ingest([raw], tmp_path / "store", CUTS).n_stars == 4
@@ -201,6 +204,64 @@ def test_a_store_that_is_a_file(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="store: cannot be made a folder"):
         ingest([raw], tmp_path / "store", CUTS)
     assert (tmp_path / "store").read_text() == "mine"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_store_whatever_reads_it_and_as_one_file_after_the_other(
+    raw: Path, make_stars: MakeStars, write_skypatrol: WriteStar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces of two files, kinds that alternate, and a shard among them."""
+    (raw / "ab.csv").write_text("mjd,mag,magerr\n58600.0,15.0,0.1\n58601.0,15.1,0.1\n")
+    write_skypatrol(raw / "ba.csv", make_stars(["ba"], seed=8))
+    write_skypatrol(raw / "sub" / "a.csv", make_stars(["a"], seed=4))
+    write_shard(raw / "bb.parquet", make_stars(["s", "t"], seed=5))
+    done = ingest([raw], tmp_path / "one", CUTS, engine=1)
+    monkeypatch.setattr(module, "FILES_PER_PIECE", 2)
+    again = ingest([raw], tmp_path / "two", CUTS, engine=2)
+    assert done is not None
+    assert (done, done.n_stars, done.n_refused) == (again, 7, 2)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    read = [source.read() for source in find_sources([raw])]
+    taken = [part for part in read if part.survey != "ZTF"][:-1]
+    size = sum(point_bytes(part) * int(part.offsets[-1]) for part in taken)
+    Store(tmp_path / "plain").extend(taken, shard_bytes_for(size))
+    for path in (tmp_path / "plain").iterdir():
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
+    assert len(Store(tmp_path / "one").shards()) == len(Store(tmp_path / "plain").shards()) == 7
+
+
+def test_an_interrupted_ingest_reads_only_what_is_left(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest([raw], tmp_path / "undisturbed", CUTS)
+    monkeypatch.setattr(module, "FILES_PER_PIECE", 1)
+    read, seen = Source.read, []
+
+    def interrupted(source: Source, *arguments: Any) -> LightCurves:
+        if source.path.name == "c.csv" and "c.csv" not in seen:
+            seen.append("c.csv")
+            raise KeyboardInterrupt
+        seen.append(source.path.name)
+        return read(source, *arguments)
+
+    monkeypatch.setattr(Source, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ingest([raw], tmp_path / "store", CUTS, engine=1)
+    assert not (tmp_path / "store").exists()
+    done = ingest([raw], tmp_path / "store", CUTS, engine=1)
+    assert done is not None and done.n_stars == 4
+    assert seen == ["a.csv", "b.csv.gz", "c.csv", "c.csv", "d.csv"]
+    assert content(tmp_path / "store") == content(tmp_path / "undisturbed")
+    assert not (tmp_path / "store.parts").exists()
+
+
+def test_a_set_is_cut_into_at_most_sixteen_shards_or_one_more(make_stars: MakeStars, tmp_path: Path) -> None:
+    write_shard(tmp_path / "in.parquet", make_stars([f"star {i}" for i in range(100)]))
+    ingest([tmp_path / "in.parquet"], tmp_path / "store", CUTS)
+    assert 16 <= len(Store(tmp_path / "store").shards()) <= 17
 
 
 @pytest.mark.realdata

@@ -8,7 +8,7 @@
 Ids travel in the same table as the arrays, so the two cannot come apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,32 +18,52 @@ import polars as pl
 from numpy.typing import NDArray
 
 from varistar.foundation.errors import DataError
-from varistar.foundation.files import atomic_path, read_json, write_json
+from varistar.foundation.files import atomic_path, link_file, read_json, write_json
 
 
-def write_array_shard(folder: Path, number: int, values: NDArray, index: pl.DataFrame) -> pl.DataFrame:
-    """Write shard `number` and return its index rows, with the columns `shard` and `row` added."""
-    with atomic_path(folder / _shard_name(number)) as temporary, temporary.open("wb") as file:
+def write_array_shard(target: Path, values: NDArray, index: pl.DataFrame) -> None:
+    """Write arrays and their index rows as `<target>.npy` and `<target>.rows.parquet`, which `collect_arrays` takes."""
+    with atomic_path(target.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
         np.save(file, values, allow_pickle=False)
-    return index.with_columns(shard=pl.lit(number, pl.Int32), row=pl.int_range(pl.len(), dtype=pl.Int32))
+    with atomic_path(target.with_suffix(".rows.parquet")) as temporary:
+        index.write_parquet(temporary, compression="zstd")
 
 
-def write_array_index(folder: Path, axes: Sequence[str], index: pl.DataFrame, describe: dict[str, Any]) -> None:
-    """Write the index and the axes of an array set whose shards are written.
+def collect_arrays(
+    folder: Path,
+    axes: Sequence[str],
+    targets: Iterable[Path],
+    describe: dict[str, Any],
+    truth: pl.DataFrame | None = None,
+) -> int:
+    """Make an array set of written shards, in their order; returns the number of examples.
 
     Parameters
     ----------
-    axes : names of the array's axes, the first of them `example`.
-    index : the rows that `write_array_shard` returned, in any order; they are stored by shard and row.
+    folder : receives the set; the shards get a second name in it.
+    axes : names of the arrays' axes, the first of them `example`.
+    targets : as given to `write_array_shard`; a shard without rows is left out.
     describe : anything else that a reader must know, such as the grids of the axes; JSON values.
+    truth : further columns of the index, by `star_id`.
     """
-    index = index.sort("shard", "row")
+    indices = [pl.DataFrame(schema={"star_id": pl.String, "shard": pl.Int32, "row": pl.Int32})]
+    number = 0
+    for target in targets:
+        rows = pl.read_parquet(target.with_suffix(".rows.parquet"), glob=False)
+        if rows.height:
+            link_file(target.with_suffix(".npy"), folder / _shard_name(number))
+            place = {"shard": pl.lit(number, pl.Int32), "row": pl.int_range(pl.len(), dtype=pl.Int32)}
+            indices.append(rows.with_columns(**place))
+            number += 1
+    index = pl.concat(indices, how="diagonal")
+    if truth is not None:
+        index = index.join(truth, on="star_id", how="left", maintain_order="left")
     with atomic_path(folder / "index.parquet") as temporary:
         index.write_parquet(temporary, compression="zstd")
-    shards = index["shard"].unique().sort().to_list()
-    first = np.load(folder / _shard_name(shards[0]), mmap_mode="r") if shards else np.zeros((0,), np.uint8)
+    first = np.load(folder / _shard_name(0), mmap_mode="r") if number else np.zeros((0,), np.uint8)
     shape = [index.height, *first.shape[1:]]
     write_json(folder / "axes.json", {**describe, "axes": list(axes), "dtype": str(first.dtype), "shape": shape})
+    return index.height
 
 
 @dataclass(frozen=True)

@@ -2,40 +2,48 @@
 
 Inputs are Parquet shards, raw files of any format that `varistar ingest` reads, or folders of either. They are worked
 off in independent pieces, each written whole before it counts, so a prediction that was killed goes on where it
-stopped.
+stopped. The pieces do not depend on the engine that does them, and so neither do the catalog's bytes.
 
 A star has one row: of a store its latest version counts, of several files the first that measured it.
 """
 
-import hashlib
-import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from varistar.bulk.local import Failure, run_items
+import varistar
+from varistar.bulk.engine import Engine, as_engine, processes
+from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.experiments.content import content_hash
-from varistar.foundation.errors import DataError
-from varistar.foundation.files import atomic_path, read_json, write_json
+from varistar.foundation.errors import DataError, RegistryError
+from varistar.foundation.files import atomic_path
 from varistar.lightcurves.cuts import apply_cuts
 from varistar.lightcurves.inputs import file_stem
 from varistar.lightcurves.readers import Source, find_sources
-from varistar.lightcurves.table import TIME_ORIGIN, LightCurves
+from varistar.lightcurves.shards import is_shard, latest_rows, shard_rows
+from varistar.lightcurves.table import TIME_ORIGIN, LightCurves, concatenate
 from varistar.periods.measure import PeriodMeter
 
 from .columns import CATALOG, REFUSED, flag
 from .files import check_output, write_parts
 
 FILES_PER_PIECE = 64
+STARS_PER_PIECE = 512
+TRIAL_PIECES, TRIAL_STARS = 16, 64
+BYTES_PER_ROW = 512  # of a catalog and the pieces before it together; measured 60 (Parquet) to 400 (FITS)
 PIECE_OF_CATALOG = {name: column.dtype for name, column in CATALOG.items()} | {"source": pl.String}
-PIECE_OF_REFUSED = REFUSED | {"unread": pl.Boolean}
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a prediction wrote."""
 
     catalog: Path
@@ -44,19 +52,39 @@ class Prediction:
     n_refused: int
 
 
-def predict(inputs: Sequence[Path], model: Path, output: Path, workers: int | None = None) -> Prediction:
+class Piece(NamedTuple):
+    """Sources that one worker measures, and the model: its folder and content hash."""
+
+    sources: Sequence[Source]
+    model: Path
+    digest: str
+
+
+def predict(
+    inputs: Sequence[Path],
+    model: Path,
+    output: Path,
+    engine: Engine | int | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Prediction | None:
     """Measure the period of every star in `inputs` with the model in folder `model`.
 
     Parameters
     ----------
     output : the catalog, one row per star with the columns of `CATALOG`; its ending chooses the format. Beside it
         `<name>.refused<ending>` lists every star and file that has no row, with the reason.
+    engine : where the stars are measured, or a number of workers; see `as_engine`.
+    announce : is told before the work what it will take; a trial of a few stars is timed for that.
+
+    Returns
+    -------
+    what was written; None in a process of a Slurm array that is not the last.
 
     Raises
     ------
     DataError
-        When an input does not exist, none holds light curves, the output cannot be written, or a piece failed twice;
-        what was done is kept in `<name>.parts`, and the same command goes on from it.
+        When an input does not exist, none holds light curves, the output cannot be written, the disk is too small, or a
+        piece failed twice; what was done is kept in `<name>.parts`, and the same command goes on from it.
     RegistryError
         When the model is damaged.
     """
@@ -65,25 +93,24 @@ def predict(inputs: Sequence[Path], model: Path, output: Path, workers: int | No
     check_output(output)
     sources = [source for source in find_sources(inputs) if parts.resolve() not in source.path.resolve().parents]
     _keep_inputs({output.resolve(), refused.resolve()}, sources)
-    pieces = _pieces(sources)
     PeriodMeter.of_folder(model)  # a damaged model is found before any work is done
-    _start_or_resume(parts, {"model": content_hash(model), "pieces": _fingerprint(sources)})
-    left = [
-        (number, piece, model, parts) for number, piece in enumerate(pieces) if not _refused(parts, number).exists()
-    ]
-    failed = [
-        f"{item[1][0].path}: {' '.join(outcome.reason.split())}"
-        for item, outcome in run_items(_predict_piece, left, workers, "predict")
-        if isinstance(outcome, Failure)
-    ]
-    if failed:
-        raise DataError(
-            f"{len(failed)} of {len(pieces)} pieces failed, first {failed[0]}; the others are kept in {parts}, run the "
-            "same command again to go on"
-        )
-    n_stars, n_refused = _join(parts, len(pieces), output, refused)
-    shutil.rmtree(parts)
-    return Prediction(output, refused, n_stars, n_refused)
+    digest = content_hash(model)
+    pieces, sizes = _pieces(sources, model, digest)
+    _require_disk(output, sum(sizes))
+    if announce:
+        announce(_estimate(pieces, sum(sizes), as_engine(engine)))
+    key = {
+        "model": digest,
+        "inputs": fingerprint(source.path for source in sources),
+        "folder": str(Path.cwd()),  # paths in the catalog are relative to it
+        "cut": [FILES_PER_PIECE, STARS_PER_PIECE],
+        "varistar": varistar.__version__,
+    }
+    join = partial(_join, output=output, refused=refused)
+    done = run_job(_predict_piece, pieces, parts, key, join, engine, "predict", _first_file, sizes)
+    if isinstance(done, str):
+        raise DataError(done)
+    return done
 
 
 def _keep_inputs(outputs: set[Path], sources: Sequence[Source]) -> None:
@@ -93,54 +120,132 @@ def _keep_inputs(outputs: set[Path], sources: Sequence[Source]) -> None:
             raise DataError(f"{source.path}: an input, which the catalog would replace; name another output")
 
 
-def _pieces(sources: Sequence[Source]) -> list[list[Source]]:
-    """Independent pieces of work: each Parquet file, which may be a shard of many stars, alone; others by the dozen."""
-    shards = [[source] for source in sources if source.path.suffix == ".parquet"]
+def _pieces(sources: Sequence[Source], model: Path, digest: str) -> tuple[list[Piece], list[int]]:
+    """Independent pieces of work and the number of stars in each: the rows of Parquet files by the hundred, other files
+    by the dozen, of which each counts as one star."""
+    parts = [part for source in sources if source.path.suffix == ".parquet" for part in _cut(source)]
     others = [source for source in sources if source.path.suffix != ".parquet"]
-    return shards + [others[start : start + FILES_PER_PIECE] for start in range(0, len(others), FILES_PER_PIECE)]
+    dozens = [others[start : start + FILES_PER_PIECE] for start in range(0, len(others), FILES_PER_PIECE)]
+    pieces = [Piece([part], model, digest) for part, _ in parts] + [Piece(dozen, model, digest) for dozen in dozens]
+    return pieces, [size for _, size in parts] + [len(dozen) for dozen in dozens]
 
 
-def _fingerprint(sources: Sequence[Source]) -> str:
-    """A hash of the inputs' names, sizes and times of change."""
-    states = [(source.path.resolve(), source.path.stat()) for source in sources]
-    described = [[str(path), state.st_size, state.st_mtime_ns] for path, state in states]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()
+def _cut(source: Source) -> Iterator[tuple[Source, int]]:
+    """A Parquet file in parts of at most `STARS_PER_PIECE` stars, each within a row group, and their sizes."""
+    try:
+        found = pq.read_metadata(source.path)
+        rows = source.rows
+        if rows is None and is_shard(found.metadata or {}) and found.num_rows > STARS_PER_PIECE:
+            table = shard_rows(source.path)
+            rows = latest_rows(table["star_id"].combine_chunks(), table["version"].to_numpy())
+    except (pa.ArrowException, OSError, DataError):
+        yield source, 1  # damaged, as who reads it will say
+        return
+    if rows is None:
+        yield source, found.num_rows if is_shard(found.metadata or {}) else 1
+        return
+    ends = np.cumsum([found.row_group(group).num_rows for group in range(found.num_row_groups)])
+    rows = np.sort(rows)
+    for group in np.split(rows, np.searchsorted(rows, ends[:-1])):
+        for part in np.array_split(group, -(-len(group) // STARS_PER_PIECE)) if len(group) else []:
+            yield Source(source.path, part), len(part)
 
 
-def _start_or_resume(parts: Path, key: dict[str, str]) -> None:
-    """Keep the finished pieces of the same model and inputs, and drop those of others."""
-    key_file = parts / "key.json"
-    if parts.exists() and not key_file.exists() and any(parts.iterdir()):
-        raise DataError(f"{parts}: needed for the work, but holds something else; name another output")
-    if key_file.exists() and read_json(key_file) != key:
-        shutil.rmtree(parts)
-    write_json(key_file, key)
+def _require_disk(output: Path, n_rows: int) -> None:
+    """Refuse work whose results the disk cannot hold."""
+    folder = next(parent for parent in output.resolve().parents if parent.exists())
+    needed, free = n_rows * BYTES_PER_ROW, shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(
+            f"{output}: {n_rows} stars need about {_megabytes(needed)} there, and {_megabytes(free)} are free"
+        )
 
 
-def _predict_piece(item: tuple[int, Sequence[Source], Path, Path]) -> None:
-    """Measure one piece; its table of refused stars is written last and marks it as done."""
+def _estimate(pieces: Sequence[Piece], n_stars: int, engine: Engine) -> str:
+    """What a prediction will take, in a sentence."""
+    sentence = f"{n_stars} stars in {len(pieces)} pieces; at most {_megabytes(n_stars * BYTES_PER_ROW)} of disk"
+    seconds = _seconds_per_star(pieces)
+    if seconds is None:
+        return sentence
+    workers = processes(engine)
+    if workers is None:
+        return f"{sentence}; about {_duration(seconds * n_stars)} of one processor"
+    workers = min(workers, len(pieces))
+    return f"{sentence}; about {_duration(seconds * n_stars / workers)} on {workers} worker{'s'[: workers - 1]}"
+
+
+def _seconds_per_star(pieces: Sequence[Piece]) -> float | None:
+    """The time that one star takes one worker, from a trial of the first of the pieces that can be read."""
+    for piece in pieces[:TRIAL_PIECES]:
+        if _measure_sources(piece, at_most=1)[0].height:  # and what is compiled on first use, is
+            started = time.perf_counter()
+            rows, refused = _measure_sources(piece, at_most=TRIAL_STARS)
+            return (time.perf_counter() - started) / (rows.height + refused.height)
+    return None
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _first_file(piece: Piece) -> Path:
+    return piece.sources[0].path
+
+
+def _predict_piece(piece: Piece, target: Path) -> dict[str, Any]:
+    """Measure one piece, in a worker."""
     import torch
 
-    number, sources, model, parts = item
     torch.set_num_threads(1)
-    meter = PeriodMeter.of_folder(model)
-    digest = content_hash(model)
-    rows, refused = [pl.DataFrame(schema=PIECE_OF_CATALOG)], [pl.DataFrame(schema=PIECE_OF_REFUSED)]
-    for source in sources:
+    rows, refused = _measure_sources(piece)
+    _write(rows, _rows(target))
+    _write(refused.drop("unread"), _refused(target))
+    return {
+        "measured": rows.height,
+        "refused": refused.height,
+        "unread": int(refused["unread"].sum()),
+        "first": refused["reason"][0] if refused.height else None,
+    }
+
+
+def _measure_sources(piece: Piece, at_most: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Catalog rows of a piece, and its refused stars and files, of which `unread` says that they could not be read.
+
+    Parameters
+    ----------
+    at_most : sources, and stars of each, that are looked at.
+    """
+    meter = _meter(piece.model, piece.digest)
+    kept, refused = [], [pl.DataFrame(schema=REFUSED | {"unread": pl.Boolean})]
+    for source in piece.sources[:at_most]:
         shown = pl.lit(_shown(source.path)).alias("source")
         try:
             light_curves = source.read()
             _require_time_system(source, light_curves, meter)
         except DataError as error:
             unread = {"star_id": file_stem(source.path), "reason": str(error), "unread": True}
-            refused.append(pl.DataFrame([unread]).with_columns(shown).select(*PIECE_OF_REFUSED))
+            refused.append(pl.DataFrame([unread]).with_columns(shown).select(refused[0].columns))
             continue
-        kept, losses = apply_cuts(light_curves, meter.survey.cuts)
+        tried = light_curves if at_most is None else light_curves.slice(0, min(at_most, len(light_curves)))
+        passed, losses = apply_cuts(tried, meter.survey.cuts)
         lost = losses.filter(~pl.col("kept")).with_columns(shown, unread=pl.lit(False))
-        refused.append(lost.select(*PIECE_OF_REFUSED))
-        rows.append(_catalog_rows(kept, meter, digest).with_columns(shown))
-    _write(pl.concat(rows), _rows(parts, number))
-    _write(pl.concat(refused), _refused(parts, number))
+        refused.append(lost.select(refused[0].columns))
+        kept.append((passed, _shown(source.path)))
+    return _catalog_rows(kept, meter, piece.digest), pl.concat(refused)
+
+
+@lru_cache(maxsize=1)
+def _meter(model: Path, digest: str) -> PeriodMeter:
+    """The model, loaded once by each worker."""
+    if content_hash(model) != digest:
+        raise RegistryError(f"{model}: has changed since the prediction was begun")
+    return PeriodMeter.of_folder(model)
 
 
 def _require_time_system(source: Source, light_curves: LightCurves, meter: PeriodMeter) -> None:
@@ -150,24 +255,43 @@ def _require_time_system(source: Source, light_curves: LightCurves, meter: Perio
         raise DataError(f"{source.path}: times in {own}, where the model expects {wanted}")
 
 
-def _catalog_rows(light_curves: LightCurves, meter: PeriodMeter, model: str) -> pl.DataFrame:
-    table = meter.measure(light_curves)
-    table = table.with_columns(flag(table, meter.survey), pl.lit(model).alias("model"))
-    return table.select(pl.col(name).cast(column.dtype) for name, column in CATALOG.items())
+def _catalog_rows(kept: Sequence[tuple[LightCurves, str]], meter: PeriodMeter, digest: str) -> pl.DataFrame:
+    """The rows of light curves that passed the cuts, each with the name of its file; files of one kind are measured
+    together, for a network's batch costs the same however few stars stand in it."""
+    tables = [pl.DataFrame(schema=PIECE_OF_CATALOG)]
+    for _, alike in groupby(kept, key=lambda one: (one[0].time_system, one[0].flux_unit)):
+        parts, names = zip(*alike, strict=True)
+        table = meter.measure(concatenate(parts))
+        source = np.repeat(names, [len(part) for part in parts])
+        table = table.with_columns(flag(table, meter.survey), model=pl.lit(digest), source=pl.Series(source))
+        tables.append(table.select(pl.col(name).cast(dtype) for name, dtype in PIECE_OF_CATALOG.items()))
+    return pl.concat(tables)
 
 
-def _join(parts: Path, n_pieces: int, output: Path, refused: Path) -> tuple[int, int]:
-    """Write the catalog and the table of the refused from the pieces; returns their numbers of rows."""
-    measured = [_rows(parts, number) for number in range(n_pieces)]
-    unmeasured = [_refused(parts, number) for number in range(n_pieces)]
-    _require_light_curves(measured, unmeasured, parts)
+def _join(done: Iterator[Done], output: Path, refused: Path) -> Prediction | str:
+    """Write the catalog and the table of the refused from the pieces; a sentence where there is nothing to write."""
+    targets, summaries = zip(*done, strict=True)
+    if nothing := _nothing_read(summaries):
+        return nothing
+    measured = [_rows(target) for target in targets]
     _require_names_that_fit(measured, output)
     repeated = _repeated_stars(measured)
-    _write(repeated.select(*PIECE_OF_REFUSED), parts / "repeated.parquet")
+    again = targets[0].with_name("repeated.parquet")
+    _write(repeated.select(*REFUSED), again)
     schema = pl.Schema({name: column.dtype for name, column in CATALOG.items()})
     units = {name: column.unit for name, column in CATALOG.items()}
-    n_refused = write_parts([*unmeasured, parts / "repeated.parquet"], refused, pl.Schema(REFUSED), {})
-    return write_parts(measured, output, schema, units, without=repeated["row"].to_list()), n_refused
+    n_refused = write_parts([*map(_refused, targets), again], refused, pl.Schema(REFUSED), {})
+    n_stars = write_parts(measured, output, schema, units, without=repeated["row"].to_list())
+    return Prediction(output, refused, n_stars, n_refused)
+
+
+def _nothing_read(summaries: Sequence[dict[str, Any]]) -> str | None:
+    """Inputs of which nothing can be read are a mistake of the user, not an empty catalog: a sentence about them."""
+    measured, refused, unread = (sum(one[name] for one in summaries) for name in ("measured", "refused", "unread"))
+    if measured or not refused or unread < refused:
+        return None
+    first = next(one["first"] for one in summaries if one["refused"])
+    return first if refused == 1 else f"none of the {refused} files can be measured, first {first}"
 
 
 def _repeated_stars(measured: Sequence[Path]) -> pl.DataFrame:
@@ -177,20 +301,11 @@ def _repeated_stars(measured: Sequence[Path]) -> pl.DataFrame:
     """
     rows = pl.scan_parquet(list(measured)).select("star_id", "source").with_row_index("row")
     hashes = rows.select("row", pl.col("star_id").hash().alias("hash")).collect()
-    suspects = hashes.filter(pl.col("hash").is_duplicated())["row"].to_list()
-    again = rows.filter(pl.col("row").is_in(suspects)).collect().filter(~pl.col("star_id").is_first_distinct())
-    return again.with_columns(reason=pl.lit("the star stands in a file before this one"), unread=pl.lit(False))
-
-
-def _require_light_curves(measured: Sequence[Path], unmeasured: Sequence[Path], parts: Path) -> None:
-    """Inputs of which nothing can be read are a mistake of the user, not an empty catalog."""
-    refused = pl.scan_parquet(list(unmeasured)).select(pl.len(), pl.col("unread").all()).collect()
-    n_refused, all_unread = refused.row(0)
-    n_measured = pl.scan_parquet(list(measured)).select(pl.len()).collect().item()
-    if n_measured == 0 and n_refused > 0 and all_unread:
-        first = pl.scan_parquet(list(unmeasured)).select("reason").first().collect().item()
-        shutil.rmtree(parts)
-        raise DataError(first if n_refused == 1 else f"none of the {n_refused} files can be measured, first {first}")
+    suspects = hashes.filter(pl.col("hash").is_duplicated())["row"]
+    again = (
+        rows.filter(pl.col("row").is_in(suspects.implode())).collect().filter(~pl.col("star_id").is_first_distinct())
+    )
+    return again.with_columns(reason=pl.lit("the star stands in a file before this one"))
 
 
 def _require_names_that_fit(measured: Sequence[Path], output: Path) -> None:
@@ -209,12 +324,12 @@ def _shown(file: Path) -> str:
     return str(file.resolve().relative_to(Path.cwd()) if file.resolve().is_relative_to(Path.cwd()) else file)
 
 
-def _rows(parts: Path, number: int) -> Path:
-    return parts / f"stars-{number:05d}.parquet"
+def _rows(target: Path) -> Path:
+    return target.with_name(f"{target.name}.stars.parquet")
 
 
-def _refused(parts: Path, number: int) -> Path:
-    return parts / f"refused-{number:05d}.parquet"
+def _refused(target: Path) -> Path:
+    return target.with_name(f"{target.name}.refused.parquet")
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 
+from varistar.foundation.accelerator import Accelerator, choose_device
+
 from .fit_settings import FitSettings
 
 Metrics = dict[str, float]
@@ -55,6 +57,7 @@ def fit(
     settings: FitSettings,
     checkpoints: Path,
     on_epoch: OnEpoch | None = None,
+    accelerator: Accelerator = "auto",
 ) -> Fit:
     """Train `network` and return the weights of the epoch with the lowest validation loss.
 
@@ -66,7 +69,10 @@ def fit(
     checkpoints : folder that holds `last.ckpt` while the fit is under way; if it is there, the fit goes on from it. The
         folder is removed at the end.
     on_epoch : called after each epoch with its number, from 0, and its metrics; called again for no epoch on resuming.
+    accelerator : on CUDA the network computes in mixed precision (bfloat16 beside float32), the loss in float32, and
+        results are equal to the bit only as far as the device's kernels are deterministic.
     """
+    on_cuda = choose_device(accelerator).type == "cuda"
     _quiet()
     torch.set_num_threads(settings.threads)
     # Inputs and loaders are made anew in each epoch, so that order and dropout follow from (seed, epoch).
@@ -77,9 +83,10 @@ def fit(
     every = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False)
     trainer = lightning.Trainer(
         max_epochs=settings.max_epochs,
-        accelerator=settings.accelerator,
+        accelerator="cuda" if on_cuda else "cpu",
         devices=1,
-        deterministic=True,
+        precision="bf16-mixed" if on_cuda else "32-true",
+        deterministic="warn" if on_cuda else True,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -122,13 +129,13 @@ class _Module(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         inputs, targets = batch
-        loss = self.loss(self.network(inputs), targets)
+        loss = self.loss(self.network(inputs).float(), targets)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
         inputs, targets = batch
-        self.outputs.append((self.network(inputs), targets))
+        self.outputs.append((self.network(inputs).float(), targets))
 
     def on_validation_epoch_end(self) -> None:
         raw, targets = (torch.cat(parts) for parts in zip(*self.outputs, strict=True))

@@ -30,4 +30,3 @@ class FitSettings(Settings):
     shuffle: bool = False
     seed: int = 0
     threads: Annotated[int, Field(gt=0)] = 1
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"

@@ -68,6 +68,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Give a finished file a second name, at no cost where the file system can; else copy it.
+
+    Raises
+    ------
+    DataError
+        When the target cannot be written.
+    """
+    with _in_one_sentence(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, target)
+
+
 @contextmanager
 def _in_one_sentence(path: Path) -> Iterator[None]:
     """What the operating system refuses, as an error for the user."""

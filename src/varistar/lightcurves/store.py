@@ -30,8 +30,8 @@ SHARD_BYTES = 128_000_000
 #: A set is cut into at least this many shards, so that several workers share it.
 SHARDS_PER_SET = 16
 
-#: Tables that an ingest writes beside the shards: points lost to cuts, and files refused.
-REPORTS = LOSSES, REFUSED = "losses.parquet", "refused.parquet"
+#: Tables that stand beside shards: points lost to cuts, files refused, and what is true of simulated stars.
+REPORTS = LOSSES, REFUSED, TRUTH = "losses.parquet", "refused.parquet", "truth.parquet"
 
 _LOCK_SECONDS = 10.0
 
@@ -240,7 +240,7 @@ class Store:
 def split_off_store(files: Sequence[Path]) -> tuple[list[Part], list[Path]]:
     """Of files in one folder, the shards, taken together as a store, and the other files, damaged shards among them.
 
-    The reports that an ingest writes beside shards are neither.
+    The reports that stand beside shards are neither.
     """
     rows, others = [_NO_ROWS], []
     for file in files:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from varistar.bulk.local import run_all
+from varistar.bulk.engine import Engine, run_all
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path, write_json
 from varistar.foundation.params import find_root, lookup, read_params, read_section
@@ -44,7 +44,7 @@ def chunked_argmax(lightcurves: LightCurves, survey: Survey) -> tuple[np.ndarray
     best = np.empty((2, len(lightcurves)))
     for i in range(len(lightcurves)):
         star = lightcurves.star(i)
-        power = transform(*(star[name].astype(np.float64) for name in ("time", "flux", "flux_err"))).sum(axis=0)
+        power = transform(star["time"], star["flux"], star["flux_err"]).sum(axis=0)
         best[:, i] = periods[np.argmax(power)], periods[np.argmax(power * periods)]
     return best[0], best[1]
 
@@ -64,7 +64,7 @@ def _baseline_shard(item: tuple[Path, Survey]) -> pl.DataFrame:
     )
 
 
-def build_baselines(injected: Path, survey: Survey, workers: int | None = None) -> pl.DataFrame:
+def build_baselines(injected: Path, survey: Survey, engine: Engine | None = None) -> pl.DataFrame:
     """The baselines' periods [d] of a sample's test set, one column each, one row per star.
 
     Raises
@@ -73,7 +73,7 @@ def build_baselines(injected: Path, survey: Survey, workers: int | None = None) 
         When the test or the training split is empty, or a part of it is damaged.
     """
     items = [(path, survey) for path in sorted((injected / "test").glob("part-*.parquet"))]
-    done = run_all(_baseline_shard, items, workers, "baselines", lambda item: item[0])
+    done = run_all(_baseline_shard, items, engine, "baselines", lambda item: item[0])
     parts = [part for _, part in done]
     training = pl.read_parquet(injected / "train/truth.parquet")["period_days"].to_numpy()
     for split, examples in (("test", parts), ("train", training)):

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from varistar.bulk.arrays import join_arrays, open_arrays
 from varistar.experiments.content import ModelContent, read_content, write_content
+from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
-from varistar.foundation.params import find_root, read_section
+from varistar.foundation.params import find_root, lookup, read_params, read_section
 
 from .measure import PeriodMeter
 from .network import Head, LaplaceHead
@@ -52,7 +53,7 @@ def best_stretch(head: Head, raw: Tensor, period: Tensor) -> float:
     return round(stretch, 6)
 
 
-def calibrate(content: ModelContent, splits: Sequence[Path]) -> ModelContent:
+def calibrate(content: ModelContent, splits: Sequence[Path], accelerator: Accelerator = "auto") -> ModelContent:
     """The content with its calibration, fitted on array sets of the calibration split.
 
     Raises
@@ -63,10 +64,10 @@ def calibrate(content: ModelContent, splits: Sequence[Path]) -> ModelContent:
     examples = join_arrays([open_arrays(folder) for folder in splits])
     if not len(examples):
         raise DataError(f"{splits[0]}: the calibration split is empty; give it a fraction under periods.split")
-    meter = PeriodMeter.of_content(content)
+    meter = PeriodMeter.of_content(content, accelerator)
     raw = meter.raw(examples.gather(np.arange(len(examples)))[:, None])
     period = torch.from_numpy(examples.index["period_days"].to_numpy().astype(np.float32))
-    stretch = best_stretch(meter.network.network.head, raw, period)
+    stretch = best_stretch(meter.network.network.head.cpu(), raw, period)
     calibration = {"stretch": stretch, "examples": len(examples)}
     return replace(content, spec=content.spec.model_copy(update={"calibration": calibration}))
 
@@ -76,7 +77,8 @@ def main(name: str) -> None:
     root = find_root()
     variant = read_section(root, f"periods.variants.{name}", Variant)
     build = root / "build/periods"
-    content = calibrate(read_content(build / "networks" / name), [build / "images" / variant.images / "calibration"])
+    images = build / "images" / variant.images / "calibration"
+    content = calibrate(read_content(build / "networks" / name), [images], lookup(read_params(root), "accelerator"))
     write_content(build / "calibrated" / name, content)
     print(f"{name}: widths are stretched by {content.spec.calibration['stretch']:.3f}")
 

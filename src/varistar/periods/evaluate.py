@@ -13,15 +13,16 @@ import numpy as np
 import polars as pl
 import torch
 
-from varistar.bulk.local import run_all
+from varistar.bulk.engine import Engine, run_all
 from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.packaging import package
 from varistar.experiments.tracking import find_run, run
 from varistar.figures.periods import image_figure, loss_figure, predicted_figure
 from varistar.figures.style import save_figure
+from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path, folder_hash, write_json
-from varistar.foundation.params import find_root, read_section
+from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.lightcurves.shards import read_shard
 from varistar.lightcurves.store import Store
 
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def measure_test_set(content: Path, injected: Path, workers: int | None = None) -> pl.DataFrame:
+def measure_test_set(
+    content: Path, injected: Path, engine: Engine | None = None, accelerator: Accelerator = "auto"
+) -> pl.DataFrame:
     """A model's measurements of a sample's test set beside the truth, one row per star, sorted by star.
 
     Returns
@@ -41,24 +44,25 @@ def measure_test_set(content: Path, injected: Path, workers: int | None = None) 
     the columns of `PeriodMeter.measure`, `true_period` [d], `cumulative` (predicted probability that the period is at
     most the true one) and `template`.
     """
-    items = [(content, path) for path in sorted((injected / "test").glob("part-*.parquet"))]
-    done = run_all(_measure_shard, items, workers, "test set", lambda item: item[1])
+    items = [(content, path, accelerator) for path in sorted((injected / "test").glob("part-*.parquet"))]
+    done = run_all(_measure_shard, items, engine, "test set", lambda item: item[1])
     parts = [part for _, part in done]
     if not parts:
         raise DataError(f"{injected / 'test'}: the test set is empty; the sample is too small for this split")
     return pl.concat(parts).sort("star_id")
 
 
-def _measure_shard(item: tuple[Path, Path]) -> pl.DataFrame:
-    content, path = item
+def _measure_shard(item: tuple[Path, Path, Accelerator]) -> pl.DataFrame:
+    content, path, accelerator = item
     torch.set_num_threads(1)
-    meter = PeriodMeter.of_folder(content)
+    meter = PeriodMeter.of_folder(content, accelerator)
     light_curves = read_shard(path)
     truth = pl.read_parquet(path.with_name("truth.parquet"), columns=["star_id", "template", "period_days"])
     images = meter.images(light_curves)
     table = meter.measure(light_curves, images).join(truth, on="star_id", how="left", maintain_order="left")
     true_period = torch.from_numpy(table["period_days"].to_numpy().astype(np.float32))
-    cumulative = meter.network.network.head.cumulative(meter.raw(images), meter.network.stretch, true_period)
+    network = meter.network.cpu()
+    cumulative = network.network.head.cumulative(meter.raw(images), network.stretch, true_period)
     return table.rename({"period_days": "true_period"}).with_columns(cumulative=pl.Series(cumulative.numpy()))
 
 
@@ -117,7 +121,7 @@ def main(name: str) -> None:
     variant = read_section(root, f"periods.variants.{name}", Variant)
     build = root / "build/periods"
     content, injected = build / "calibrated" / name, build / "injected" / variant.sample
-    table = measure_test_set(content, injected)
+    table = measure_test_set(content, injected, accelerator=lookup(read_params(root), "accelerator"))
     with atomic_path(build / "measured" / f"{name}.parquet") as temporary:
         table.write_parquet(temporary, compression="zstd")
     scores = evaluate(table)

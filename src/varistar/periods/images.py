@@ -1,22 +1,28 @@
 """Images of the injected light curves, written as the memory-mapped arrays that networks train on."""
 
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
-from varistar.bulk.arrays import write_array_index, write_array_shard
-from varistar.bulk.local import run_all
+from varistar.bulk.arrays import collect_arrays, write_array_shard
+from varistar.bulk.engine import Engine
+from varistar.bulk.job import Done, run_job
+from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import one_sentence
-from varistar.foundation.files import atomic_folder
-from varistar.foundation.params import find_root, read_section
+from varistar.foundation.files import atomic_folder, folder_hash
+from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.shards import read_shard
 
-from .representation import Representation, make_images
+from .preprocess import preprocess
+from .representation import Representation
 from .splits import SPLITS
 
-_NOTHING = pl.DataFrame(schema={"star_id": pl.String, "shard": pl.Int32, "row": pl.Int32})
+ImagePiece = tuple[Path, Representation, Accelerator]
+AXES = ["example", "period", "time"]
 
 
 class ImageSettings(Settings):
@@ -26,35 +32,55 @@ class ImageSettings(Settings):
     representation: str
 
 
-def build_images(injected: Path, representation: Representation, folder: Path, workers: int | None = None) -> int:
+def build_images(
+    injected: Path,
+    representation: Representation,
+    folder: Path,
+    engine: Engine | None = None,
+    accelerator: Accelerator = "auto",
+) -> int | None:
     """The images of every split of a sample; returns their number.
+
+    A resumable job, whose work is kept beside `folder` until it is done; None in a process of an array that is not the
+    last.
 
     Parameters
     ----------
     injected : folder of an injected sample.
-    folder : receives one array set for each split, `<split>/`, whose index is the sample's truth.
+    folder : replaced; receives one array set for each split, `<split>/`, whose index is the sample's truth.
     """
-    items = [
-        (part, number, representation, folder / split)
-        for split in SPLITS
-        for number, part in enumerate(sorted((injected / split).glob("part-*.parquet")))
-    ]
-    indices: dict[Path, list[pl.DataFrame]] = {folder / split: [_NOTHING] for split in SPLITS}
-    for item, rows in run_all(_image_shard, items, workers, "images", lambda item: item[0]):
-        indices[item[-1]].append(rows)
-    describe = {"representation": representation.model_dump(mode="json")}
-    for split in SPLITS:
-        truth = pl.read_parquet(injected / split / "truth.parquet")
-        index = pl.concat(indices[folder / split]).join(truth, on="star_id", how="left", maintain_order="left")
-        write_array_index(folder / split, ["example", "period", "time"], index, describe)
-    return sum(len(part) for parts in indices.values() for part in parts)
+    parts = {split: sorted((injected / split).glob("part-*.parquet")) for split in SPLITS}
+    device: Accelerator = "cuda" if choose_device(accelerator).type == "cuda" else "cpu"
+    items: list[ImagePiece] = [(part, representation, device) for split in SPLITS for part in parts[split]]
+    described = {"representation": representation.model_dump(mode="json"), "device": device}
+
+    def deliver(done: Iterator[Done]) -> int:
+        total = 0
+        with atomic_folder(folder) as whole:
+            for split in SPLITS:
+                targets = [target for target, _ in islice(done, len(parts[split]))]
+                truth = pl.read_parquet(injected / split / "truth.parquet", glob=False)
+                total += collect_arrays(whole / split, AXES, targets, described, truth)
+        return total
+
+    return run_job(
+        _image_shard,
+        items,
+        folder.with_name(f"{folder.name}.parts"),
+        described | {"injected": folder_hash(injected)},
+        deliver,
+        engine,
+        "images",
+        lambda item: item[0],
+    )
 
 
-def _image_shard(item: tuple[Path, int, Representation, Path]) -> pl.DataFrame:
-    path, number, representation, folder = item
+def _image_shard(item: ImagePiece, target: Path) -> dict[str, int]:
+    path, representation, accelerator = item
     light_curves = read_shard(path)
-    images = make_images(light_curves, representation)
-    return write_array_shard(folder, number, images, pl.DataFrame({"star_id": list(light_curves.star_id)}))
+    images = preprocess(light_curves, representation, choose_device(accelerator))
+    write_array_shard(target, images, pl.DataFrame({"star_id": list(light_curves.star_id)}))
+    return {"images": len(images)}
 
 
 def main(name: str) -> None:
@@ -63,9 +89,11 @@ def main(name: str) -> None:
     settings = read_section(root, f"periods.images.{name}", ImageSettings)
     representation = read_section(root, f"periods.representations.{settings.representation}", Representation)
     build = root / "build/periods"
-    with atomic_folder(build / "images" / name) as folder:
-        total = build_images(build / "injected" / settings.sample, representation, folder)
-    print(f"{name}: {total} images of {representation.shape[0]} x {representation.shape[1]} pixels")
+    accelerator = lookup(read_params(root), "accelerator")
+    injected, folder = build / "injected" / settings.sample, build / "images" / name
+    total = build_images(injected, representation, folder, accelerator=accelerator)
+    if total is not None:
+        print(f"{name}: {total} images of {representation.shape[0]} x {representation.shape[1]} pixels")
 
 
 if __name__ == "__main__":

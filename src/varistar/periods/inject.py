@@ -9,6 +9,7 @@ template's own epochs, its interpolation weights vanish. The template's errors s
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from varistar.bulk.local import run_all
+from varistar.bulk.engine import Engine
+from varistar.bulk.job import Done, run_job
 from varistar.foundation.errors import one_sentence
-from varistar.foundation.files import atomic_folder, atomic_path
+from varistar.foundation.files import atomic_folder, folder_hash, link_file
 from varistar.foundation.params import find_root, read_section
 from varistar.lightcurves.shards import read_shard, write_shard
 from varistar.lightcurves.table import LightCurves
@@ -46,41 +48,80 @@ def inject(templates: LightCurves, spot_flux: np.ndarray, median_flux: np.ndarra
     )
 
 
-def build_injections(templates: Path, simulations: Path, folder: Path, workers: int | None = None) -> dict[str, int]:
+def build_injections(
+    templates: Path, simulations: Path, folder: Path, engine: Engine | None = None
+) -> dict[str, int] | None:
     """Inject every simulation; returns the number of examples in each split.
 
+    A resumable job, whose work is kept beside `folder` until it is done; None in a process of an array that is not the
+    last. `folder` is replaced.
+
     Writes `<split>/part-*.parquet`, light curves whose star id is `<template>/<simulation>`, and
-    `<split>/truth.parquet`
-    with one row for each of them in the same order: that id as `star_id`, `template`, `simulation`, `period_days` and
-    the star's parameters. The folder `test` is the frozen test set; its content hash is its version.
+    `<split>/truth.parquet` with one row for each of them in the same order: that id as `star_id`, `template`,
+    `simulation`, `period_days` and the star's parameters. The folder `test` is the frozen test set; its content hash is
+    its version.
     """
-    parts = {split: sorted((simulations / split).glob("part-*.parquet")) for split in SPLITS}
-    items = [(templates, part, folder / split / part.name) for split in SPLITS for part in parts[split]]
-    for _ in run_all(_inject_shard, items, workers, "injections", lambda item: item[1]):
-        pass
+    parts = [part for split in SPLITS for part in sorted((simulations / split).glob("part-*.parquet"))]
+
+    def deliver(done: Iterator[Done]) -> dict[str, int]:
+        names = [f"{part.parent.name}/{part.name}" for part in parts]
+        return collect_injections(names, [target.with_suffix(".parquet") for target, _ in done], parts, folder)
+
+    return run_job(
+        _inject_part,
+        [(templates, part) for part in parts],
+        folder.with_name(f"{folder.name}.parts"),
+        {"templates": folder_hash(templates), "simulations": folder_hash(simulations)},
+        deliver,
+        engine,
+        "injections",
+        lambda item: item[1],
+    )
+
+
+def collect_injections(
+    names: Sequence[str], light_curves: Sequence[Path], simulations: Sequence[Path], folder: Path
+) -> dict[str, int]:
+    """Put injected parts, each with its simulations, into `folder` as `build_injections` describes it.
+
+    Parameters
+    ----------
+    names : `<split>/part-*.parquet` of each part.
+    """
     counts: dict[str, int] = {}
-    for split in SPLITS:
-        truth = _truth(parts[split])
-        with atomic_path(folder / split / "truth.parquet") as temporary:
-            truth.write_parquet(temporary, compression="zstd")
-        counts[split] = truth.height
+    with atomic_folder(folder) as whole:
+        for name, part in zip(names, light_curves, strict=True):
+            link_file(part, whole / name)
+        for split in SPLITS:
+            truth = _truth(
+                [part for name, part in zip(names, simulations, strict=True) if name.startswith(f"{split}/")]
+            )
+            (whole / split).mkdir(exist_ok=True)
+            truth.write_parquet(whole / split / "truth.parquet", compression="zstd")
+            counts[split] = truth.height
     return counts
 
 
-def _inject_shard(item: tuple[Path, Path, Path]) -> None:
-    templates, simulations, target = item
+def _inject_part(item: tuple[Path, Path], target: Path) -> dict[str, int]:
+    return inject_piece(*item, target)
+
+
+def inject_piece(templates: Path, simulations: Path, target: Path) -> dict[str, int]:
+    """Inject the simulations of one part into their templates: light curves into `<target>.parquet`."""
     table = pq.read_table(simulations, columns=["shard", "row", "median_flux", "spot_flux"])
     light_curves = read_shard(templates / table["shard"][0].as_py()).take(table["row"].to_numpy())
     spot_flux = table["spot_flux"].combine_chunks().flatten().to_numpy()
     injected = inject(light_curves, spot_flux, table["median_flux"].to_numpy())
-    write_shard(target, replace(injected, star_id=tuple(_truth([simulations])["star_id"])))
+    named = replace(injected, star_id=tuple(_truth([simulations])["star_id"]))
+    write_shard(target.with_suffix(".parquet"), named)
+    return {"examples": len(named)}
 
 
 def _truth(parts: list[Path]) -> pl.DataFrame:
     """The truth of these simulations, without their flux."""
     if not parts:
         return pl.DataFrame(schema={"star_id": pl.String, "period_days": pl.Float64})
-    truth = pl.concat([pl.read_parquet(part).drop("spot_flux", "shard", "row") for part in parts])
+    truth = pl.concat([pl.scan_parquet(part, glob=False).drop("spot_flux", "shard", "row") for part in parts]).collect()
     return truth.select(pl.format("{}/{}", "template", "simulation").alias("star_id"), pl.all())
 
 
@@ -89,9 +130,11 @@ def main(name: str) -> None:
     root = find_root()
     settings = read_section(root, f"periods.samples.{name}", SampleSettings)
     build = root / "build/periods"
-    with atomic_folder(build / "injected" / name) as folder:
-        counts = build_injections(build / "templates" / settings.templates, build / "simulations" / name, folder)
-    print(f"{name}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
+    counts = build_injections(
+        build / "templates" / settings.templates, build / "simulations" / name, build / "injected" / name
+    )
+    if counts is not None:
+        print(f"{name}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Measure the periods of light curves with a trained network: the one path that evaluation and prediction share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,17 +12,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varistar.experiments.content import Architecture, Metrics, ModelContent, ModelSpec, read_content
+from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import ConfigError, RegistryError
 from varistar.foundation.settings import validate
 from varistar.lightcurves.table import LightCurves
 from varistar.surveys.definition import Survey
 
 from .network import CalibratedNetwork, PeriodNetwork
-from .representation import Representation, make_images
+from .preprocess import preprocess
+from .representation import Representation
 from .variants import NetworkSettings
 
 WING = "periods"
-BATCH = 64  # larger ones leave the cache
+BATCH = 64  # larger ones leave the cache of a processor
+CUDA_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,22 @@ class PeriodMeter:
     representation : how light curves become images.
     network : image to calibrated answer; in evaluation mode.
     survey : the survey it was trained for; its cuts apply to what is measured.
+    device : where images are made, and where the network is.
     """
 
     representation: Representation
     network: CalibratedNetwork
     survey: Survey
+    device: torch.device
 
     @classmethod
-    def of_content(cls, content: ModelContent) -> Self:
+    def of_content(cls, content: ModelContent, accelerator: Accelerator = "auto") -> Self:
         """Build the network of a model's content.
 
         Raises
         ------
+        ConfigError
+            When CUDA is asked for and there is none.
         RegistryError
             When the content is not a period network, or its weights do not fit its architecture.
         """
@@ -66,16 +74,17 @@ class PeriodMeter:
         stretch = spec.calibration.get("stretch", 1.0)
         if not isinstance(stretch, float | int) or not stretch > 0:
             raise RegistryError(f"model.json: calibration: 'stretch' must be a positive number, not {stretch!r}")
-        return cls(representation, CalibratedNetwork(network, float(stretch)).eval(), survey)
+        device = choose_device(accelerator)
+        return cls(representation, CalibratedNetwork(network, float(stretch)).eval().to(device), survey, device)
 
     @classmethod
-    def of_folder(cls, folder: Path) -> Self:
+    def of_folder(cls, folder: Path, accelerator: Accelerator = "auto") -> Self:
         """Build the network whose content stands in `folder`."""
-        return cls.of_content(read_content(folder))
+        return cls.of_content(read_content(folder), accelerator)
 
     def images(self, lightcurves: LightCurves) -> NDArray[np.uint8]:
         """The network's input, shape (n, 1, rows, columns)."""
-        return make_images(lightcurves, self.representation)[:, None]
+        return preprocess(lightcurves, self.representation, self.device)[:, None]
 
     def measure(self, lightcurves: LightCurves, images: NDArray[np.uint8] | None = None) -> pl.DataFrame:
         """Period, uncertainty and confidence of n light curves that have passed the survey's cuts.
@@ -101,27 +110,33 @@ class PeriodMeter:
 
     def answers(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answers, shape (n, 3), to images, shape (n, 1, rows, columns)."""
-        return run_batches(self.network, images)
+        head, stretch = self.network.network.head, self.network.stretch
+        return self._in_batches(lambda batch: torch.stack(head.answer(self._raw(batch), stretch), dim=1), images)
 
     def raw(self, images: NDArray[np.uint8]) -> Tensor:
         """The head's raw output, before calibration."""
-        return torch.from_numpy(run_batches(self.network.network, images))
+        return torch.from_numpy(self._in_batches(self._raw, images))
 
+    def _raw(self, images: Tensor) -> Tensor:
+        """The network in mixed precision on CUDA; what the head makes of its output is float32 everywhere."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+            return self.network.network(images).float()
 
-def run_batches(network: torch.nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """`network` of the images in batches, on the processor.
+    def _in_batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`function` of the images in batches.
 
-    The last batch is padded to the size of the others: matrix kernels may round differently for another batch size, and
-    an answer must not depend on how many stars stand in its shard.
-    """
-    out = []
-    with torch.inference_mode():
-        for start in range(0, max(len(images), 1), BATCH):
-            batch = images[start : start + BATCH]
-            padded = np.zeros((BATCH, *images.shape[1:]), dtype=np.uint8)
-            padded[: len(batch)] = batch
-            out.append(network(torch.from_numpy(padded)).numpy()[: len(batch)])
-    return np.concatenate(out)
+        The last batch is padded to the size of the others: matrix kernels may round differently for another batch size,
+        and an answer must not depend on how many stars stand in its shard.
+        """
+        size = BATCH if self.device.type == "cpu" else CUDA_BATCH
+        out = []
+        with torch.inference_mode():
+            for start in range(0, max(len(images), 1), size):
+                batch = images[start : start + size]
+                padded = np.zeros((size, *images.shape[1:]), dtype=np.uint8)
+                padded[: len(batch)] = batch
+                out.append(function(torch.from_numpy(padded).to(self.device)).cpu().numpy()[: len(batch)])
+        return np.concatenate(out)
 
 
 def describe_model(
@@ -130,14 +145,19 @@ def describe_model(
     survey: Survey,
     metrics: Metrics,
     training_data: dict[str, str],
+    device: str = "cpu",
 ) -> ModelSpec:
-    """The specification of an uncalibrated period network."""
+    """The specification of an uncalibrated period network.
+
+    `device`, `cpu` or `cuda`, is where the images were made that it learned from.
+    """
     return ModelSpec(
         wing=WING,
         architecture=Architecture(name="period_cnn", settings=network.model_dump(mode="json")),
         preprocessing={
             "representation": representation.model_dump(mode="json"),
             "survey": survey.model_dump(mode="json"),
+            "device": device,
         },
         calibration={},
         metrics=metrics,
@@ -150,5 +170,5 @@ def served_network(content: ModelContent) -> tuple[torch.nn.Module, NDArray[np.u
     meter = PeriodMeter.of_content(content)
     rng = np.random.default_rng(0)
     # torch.export wants weights in their plain order
-    network = meter.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = meter.network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network, rng.integers(0, 256, (2, 1, *meter.representation.shape), dtype=np.uint8)

@@ -12,7 +12,7 @@ from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.gates import Comparison, Difference, Scores, gate, paired_bootstrap
 from varistar.foundation.errors import RegistryError
 from varistar.foundation.files import folder_hash, read_json
-from varistar.foundation.params import read_section
+from varistar.foundation.params import lookup, read_params, read_section
 
 from .evaluate import measure_test_set
 from .measure import WING, served_network
@@ -113,7 +113,8 @@ def compare_on_test_set(root: Path, candidate: Path, champion: Path | None, samp
         raise RegistryError(f"{baselines}: there are no baselines to compare with; make it with `dvc repro`")
     constant = pl.read_parquet(baselines).sort("star_id")["constant"]
     version = folder_hash(injected / "test")
-    tables = [measure_test_set(folder, injected) for folder in (candidate, champion) if folder]
+    accelerator = lookup(read_params(root), "accelerator")
+    tables = [measure_test_set(folder, injected, accelerator=accelerator) for folder in (candidate, champion) if folder]
     scores = [
         _scores(content_hash(folder), version, table, constant)
         for folder, table in zip((candidate, champion), tables, strict=False)

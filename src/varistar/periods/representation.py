@@ -21,7 +21,7 @@ from scipy.spatial import QhullError
 
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.table import LightCurves
-from varistar.spectra.chunked import ChunkedTransform, cells_with_data
+from varistar.spectra.chunked import ChunkedTransform
 
 from .cleaning import clean
 
@@ -86,6 +86,11 @@ class Representation(Settings):
             raise ValueError("pool must divide nodes and periods.count")
         return self
 
+    def transform(self, window: tuple[float, float]) -> ChunkedTransform:
+        """The transform of this representation with its time nodes over `window` [d]."""
+        nodes = np.linspace(*window, self.nodes)
+        return ChunkedTransform(self.periods.values(), nodes, self.tradeoff, self.power)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows (periods) and columns (times) of an image."""
@@ -98,20 +103,18 @@ def make_images(lightcurves: LightCurves, representation: Representation) -> NDA
     A star's image depends on its own points and the representation only, never on its neighbours. A star without points
     gets an empty image.
     """
-    periods, tradeoff = representation.periods.values(), representation.tradeoff
     images = np.zeros((len(lightcurves), *representation.shape), dtype=np.uint8)
-    survey_grid = representation.window and ChunkedTransform(
-        periods, _nodes(representation.window, representation), tradeoff
-    )
+    survey_grid = representation.window and representation.transform(representation.window)
+    power = np.empty((representation.nodes, representation.periods.count))
+    valid = np.empty(power.shape, dtype=np.bool_)
     lightcurves = clean(lightcurves) if representation.clean else lightcurves
-    columns = [lightcurves[name].astype(np.float64) for name in ("time", "flux", "flux_err")]
     for image, (begin, end) in zip(images, pairwise(lightcurves.offsets), strict=True):
         if begin == end:
             continue
-        time, flux, flux_err = (values[begin:end] for values in columns)
-        transform = survey_grid or ChunkedTransform(periods, _nodes((time.min(), time.max()), representation), tradeoff)
-        valid = cells_with_data(time, periods, transform.node_times, tradeoff)
-        image[:] = image_of_power(transform(time, flux, flux_err), valid, representation)
+        time, flux, flux_err = (lightcurves[name][begin:end] for name in ("time", "flux", "flux_err"))
+        transform = survey_grid or representation.transform((time.min(), time.max()))
+        transform(time, flux, flux_err, out=power, cells=valid)
+        image[:] = image_of_power(power, valid, representation)
     return images
 
 
@@ -120,24 +123,17 @@ def image_of_power(power: NDArray, valid: NDArray[np.bool_], representation: Rep
 
     Parameters
     ----------
-    power, valid : shape (nodes, periods); cells that hold no data are not valid.
+    power, valid : shape (nodes, periods), in the representation's quantity; cells that hold no data are not valid.
     """
-    factor = np.ones(power.shape[1])
-    if representation.power == "delta_chi2":
-        factor = 2 * np.sqrt(2 * np.pi) * representation.tradeoff * representation.periods.values()
     if representation.mask == "interpolate":
         power, valid = _interpolated(power, valid), np.ones_like(valid)
     image = np.empty(representation.shape, dtype=np.uint8)
     logarithm_of_ceiling = np.log1p(representation.ceiling) if representation.scale == "log" else 0.0
     _draw(
-        power, valid, factor, representation.mask == "minimum", representation.pool, logarithm_of_ceiling,
+        power, valid, representation.mask == "minimum", representation.pool, logarithm_of_ceiling,
         255 * representation.gain, image,
     )  # fmt: skip
     return image
-
-
-def _nodes(window: tuple[float, float], representation: Representation) -> NDArray[np.float64]:
-    return np.linspace(*window, representation.nodes)
 
 
 def _interpolated(power: NDArray, valid: NDArray[np.bool_]) -> NDArray:
@@ -157,14 +153,13 @@ def _interpolated(power: NDArray, valid: NDArray[np.bool_]) -> NDArray:
 def _draw(
     power: NDArray[np.float64],
     valid: NDArray[np.bool_],
-    factor: NDArray[np.float64],
     fill_with_minimum: bool,
     pool: int,
     logarithm_of_ceiling: float,
     brightness: float,
     image: NDArray[np.uint8],
 ) -> None:
-    """Fill, pool, turn, scale and round one power map, times `factor` by period, into `image`.
+    """Fill, pool, turn, scale and round one power map into `image`.
 
     A `logarithm_of_ceiling` of 0 asks for the scale of the image itself.
     """
@@ -174,12 +169,12 @@ def _draw(
         for i in range(power.shape[0]):
             for j in range(power.shape[1]):
                 if valid[i, j]:
-                    filling = min(filling, power[i, j] * factor[j])
+                    filling = min(filling, power[i, j])
     columns, rows = image.shape[1], image.shape[0]
     pooled = np.zeros((columns, rows))
     for i in range(columns * pool):
         for j in range(rows * pool):
-            pooled[i // pool, j // pool] += power[i, j] * factor[j] if valid[i, j] else filling
+            pooled[i // pool, j // pool] += power[i, j] if valid[i, j] else filling
     pooled /= pool * pool
     if logarithm_of_ceiling > 0.0:
         lowest, unit = 0.0, logarithm_of_ceiling
@@ -188,5 +183,5 @@ def _draw(
     for i in range(columns):
         for j in range(rows):
             value = pooled[i, j]
-            above = np.log1p(value) if logarithm_of_ceiling > 0.0 else value - lowest
+            above = np.log(1.0 + value) if logarithm_of_ceiling > 0.0 else value - lowest
             image[j, i] = np.uint8(min(brightness * (above / unit), 255.0)) if above > 0.0 else 0

@@ -7,9 +7,10 @@ on the seed and its number alone.
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from varistar.bulk.local import run_all
+from varistar.bulk.engine import Engine
+from varistar.bulk.job import Done, run_job
 from varistar.foundation.errors import one_sentence
-from varistar.foundation.files import atomic_folder, atomic_path
+from varistar.foundation.files import atomic_folder, atomic_path, folder_hash, link_file
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.shards import read_shard
@@ -29,7 +31,6 @@ from varistar.surveys.definition import Survey
 from .splits import SPLITS
 
 SIMULATIONS_PER_SHARD = 1024
-SimulationItem = tuple[Path, pl.DataFrame, "SampleSettings", float, Path]
 
 
 class SampleSettings(Settings):
@@ -48,6 +49,15 @@ class SampleSettings(Settings):
     prior: SpotPrior = SpotPrior()
 
 
+class SimulationPiece(NamedTuple):
+    """Examples of one split (rows of `plan_examples`) whose templates stand in one shard of a template set."""
+
+    templates: Path
+    examples: pl.DataFrame
+    settings: SampleSettings
+    window_start: float
+
+
 def plan_examples(templates: pl.DataFrame, settings: SampleSettings) -> pl.DataFrame:
     """Which template carries which simulation: one row per example, with `simulation`, `template` and `split`.
 
@@ -61,40 +71,77 @@ def plan_examples(templates: pl.DataFrame, settings: SampleSettings) -> pl.DataF
 
 
 def build_simulations(
-    templates: Path, settings: SampleSettings, window_start: float, folder: Path, workers: int | None = None
-) -> int:
+    templates: Path, settings: SampleSettings, window_start: float, folder: Path, engine: Engine | None = None
+) -> int | None:
     """Simulate every example of a sample; returns the number of draws refused because their flux was not positive.
+
+    A resumable job, whose work is kept beside `folder` until it is done; None in a process of an array that is not the
+    last.
 
     Parameters
     ----------
     templates : folder of a template set.
     window_start : time [d] at which the simulated window begins, the survey's first day.
-    folder : receives `<split>/part-*.parquet`, one row per example: `simulation`, `template`, its `shard` and `row` in
-        the template set, `period_days` (equatorial), `effective_period_days` (what the light curve shows), the star's
-        other parameters, `median_flux`, `n_redraws`, and
-        `spot_flux`, a list with one value for each epoch of the template. A part's templates stand in one shard.
+    folder : replaced; receives `<split>/part-*.parquet`, one row per example: `simulation`, `template`, its `shard`
+        and `row` in the template set, `period_days` (equatorial), `effective_period_days` (what the light curve
+        shows), the star's other parameters, `median_flux`, `n_redraws`, and `spot_flux`, a list with one value for
+        each epoch of the template. A part's templates stand in one shard.
     """
-    plan = plan_examples(pl.read_parquet(templates / "stars.parquet"), settings)
-    items: list[SimulationItem] = []
+    items, names = simulation_pieces(templates, settings, window_start)
+
+    def deliver(done: Iterator[Done]) -> int:
+        redraws = 0
+        with atomic_folder(folder) as whole:
+            for name, (target, summary) in zip(names, done, strict=True):
+                link_file(target.with_suffix(".parquet"), whole / name)
+                redraws += summary["redraws"]
+        return redraws
+
+    return run_job(
+        simulate_piece,
+        items,
+        folder.with_name(f"{folder.name}.parts"),
+        simulation_key(templates, settings, window_start),
+        deliver,
+        engine,
+        "simulations",
+        lambda item: item.templates / item.examples["shard"][0],
+        [len(item.examples) for item in items],
+    )
+
+
+def simulation_pieces(
+    templates: Path, settings: SampleSettings, window_start: float
+) -> tuple[list[SimulationPiece], list[str]]:
+    """The sample in pieces, each of one split and one shard of templates, and the name of each one's file."""
+    plan = plan_examples(pl.read_parquet(templates / "stars.parquet", glob=False), settings)
+    pieces: list[SimulationPiece] = []
+    names: list[str] = []
     for split in SPLITS:
         parts = [
             part
             for _, examples in plan.filter(split=split).sort("shard", "row").group_by("shard", maintain_order=True)
             for part in examples.iter_slices(SIMULATIONS_PER_SHARD)
         ]
-        names = [folder / split / f"part-{number:05d}.parquet" for number in range(len(parts))]
-        items += [(templates, part, settings, window_start, name) for part, name in zip(parts, names, strict=True)]
-    done = run_all(_simulate_shard, items, workers, "simulations", lambda item: item[-1])
-    return sum(redraws for _, redraws in done)
+        pieces += [SimulationPiece(templates, part, settings, window_start) for part in parts]
+        names += [f"{split}/part-{number:05d}.parquet" for number in range(len(parts))]
+    return pieces, names
 
 
-def _simulate_shard(item: SimulationItem) -> int:
-    folder, plan, settings, window_start, target = item
-    light_curves = read_shard(folder / plan["shard"][0], columns=["time", "flux", "flux_err"])
+def simulation_key(templates: Path, settings: SampleSettings, window_start: float) -> dict[str, Any]:
+    """What the simulations depend on."""
+    described = settings.model_dump(mode="json")
+    return {"templates": folder_hash(templates), "settings": described, "window_start": window_start}
+
+
+def simulate_piece(piece: SimulationPiece, target: Path) -> dict[str, int]:
+    """Simulate the examples of a piece into `<target>.parquet`."""
+    light_curves = read_shard(piece.templates / piece.examples["shard"][0], columns=["time", "flux", "flux_err"])
+    settings = piece.settings
     rows, fluxes = [], []
-    for example in plan.iter_rows(named=True):
+    for example in piece.examples.iter_rows(named=True):
         epochs = light_curves["time"][slice(*light_curves.offsets[example["row"] : example["row"] + 2])]
-        star = simulate_positive(settings.prior, epochs, window_start, settings.seed, example["simulation"])
+        star = simulate_positive(settings.prior, epochs, piece.window_start, settings.seed, example["simulation"])
         parameters = asdict(star.parameters)
         truth = {"period_days": parameters.pop("period"), "effective_period_days": star.effective_period}
         rows.append(example | truth | parameters | {"median_flux": star.median, "n_redraws": star.n_redraws})
@@ -102,9 +149,9 @@ def _simulate_shard(item: SimulationItem) -> int:
     offsets = np.concatenate([[0], np.cumsum([len(flux) for flux in fluxes])])
     spot_flux = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(fluxes)))
     table = pl.DataFrame(rows).to_arrow().append_column("spot_flux", spot_flux)
-    with atomic_path(target) as temporary:
+    with atomic_path(target.with_suffix(".parquet")) as temporary:
         pq.write_table(table, temporary, compression="zstd")
-    return sum(row["n_redraws"] for row in rows)
+    return {"redraws": sum(row["n_redraws"] for row in rows)}
 
 
 def main(name: str) -> None:
@@ -113,9 +160,9 @@ def main(name: str) -> None:
     settings = read_section(root, f"periods.samples.{name}", SampleSettings)
     survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
     templates = root / "build/periods/templates" / settings.templates
-    with atomic_folder(root / "build/periods/simulations" / name) as folder:
-        redraws = build_simulations(templates, settings, survey.window[0], folder)
-    print(f"{name}: {settings.simulations} simulations; {redraws} draws with non-positive flux were drawn again")
+    redraws = build_simulations(templates, settings, survey.window[0], root / "build/periods/simulations" / name)
+    if redraws is not None:
+        print(f"{name}: {settings.simulations} simulations; {redraws} draws with non-positive flux were drawn again")
 
 
 if __name__ == "__main__":

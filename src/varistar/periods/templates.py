@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from varistar.bulk.local import run_all
+from varistar.bulk.engine import Engine, run_all
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
@@ -101,7 +101,7 @@ def build_templates(
     survey: Survey,
     splits: SplitSettings,
     folder: Path,
-    workers: int | None = None,
+    engine: Engine | None = None,
 ) -> pl.DataFrame:
     """Cut, screen and store the chosen stars; returns the table of templates.
 
@@ -117,7 +117,7 @@ def build_templates(
         (part, folder / f"part-{number:05d}.parquet", chosen, cuts, survey, settings.max_own_power)
         for number, part in enumerate(parts)
     ]
-    done = run_all(_template_shard, items, workers, "templates", lambda item: item[0].path)
+    done = run_all(_template_shard, items, engine, "templates", lambda item: item[0].path)
     refused = [part for _, part in done]
     table = Store(folder).index().select("star_id", "shard", "row", "n_points")
     if not table.height:

@@ -17,6 +17,7 @@ from varistar.experiments.content import ModelContent, write_content
 from varistar.experiments.fit import Fit, Metrics, OnEpoch, fit
 from varistar.experiments.lineage import StageInput, inputs_at
 from varistar.experiments.tracking import run
+from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
@@ -44,7 +45,11 @@ class PeriodExamples:
 
 
 def train(
-    variant: Variant, images: Sequence[Path], checkpoints: Path, on_epoch: OnEpoch | None = None
+    variant: Variant,
+    images: Sequence[Path],
+    checkpoints: Path,
+    on_epoch: OnEpoch | None = None,
+    accelerator: Accelerator = "auto",
 ) -> tuple[PeriodNetwork, Fit]:
     """Train the network of a variant on image sets; the network returned holds the best epoch's weights.
 
@@ -84,6 +89,7 @@ def train(
         variant.training,
         checkpoints,
         on_epoch,
+        accelerator,
     )
     network.load_state_dict(done.weights)
     return network, done
@@ -98,6 +104,7 @@ def train_variant(root: Path, name: str, variant: Variant, output: Path, history
     history : Parquet file, one row per epoch.
     """
     params = read_params(root)
+    accelerator = lookup(params, "accelerator")
     representation = read_section(root, f"periods.representations.{variant.representation}", Representation)
     survey = read_section(root, f"surveys.{lookup(params, 'periods.survey')}", Survey)
     images = root / "build/periods/images" / variant.images
@@ -110,9 +117,12 @@ def train_variant(root: Path, name: str, variant: Variant, output: Path, history
             {"variant": variant.model_dump(mode="json"), "image": representation.model_dump(mode="json")}
         )
         tracked.inputs(inputs)
-        network, done = train(variant, [images], checkpoints, lambda epoch, metrics: tracked.metrics(metrics, epoch))
+        network, done = train(
+            variant, [images], checkpoints, lambda epoch, metrics: tracked.metrics(metrics, epoch), accelerator
+        )
         best: dict[str, float | None] = {key: round(value, 6) for key, value in done.history[done.best_epoch].items()}
-        spec = describe_model(variant.network, representation, survey, best, _hashes(inputs))
+        device = open_arrays(images / "train").describe["device"]
+        spec = describe_model(variant.network, representation, survey, best, _hashes(inputs), device)
         content = ModelContent(spec, network.state_dict())
         tracked.tags({"weights": write_content(output, content), "best_epoch": str(done.best_epoch)})
         with atomic_path(history) as temporary:

@@ -171,7 +171,7 @@ def simulate_star(
     latest_start = min(simulation.latest_start_days, simulation.duration_days - span)
     window_start = float(rng.uniform(simulation.earliest_start_days, latest_start))
     regions = emerge_regions(parameters, simulation.duration_days, int(rng.integers(2**32)))
-    spots = _spots(parameters, regions, window_start, window_start + span)
+    spots = spots_between(parameters, regions, window_start, window_start + span)
     flux = _flux(spots, epochs - survey_start + window_start)
     grid_flux = _flux(spots, np.arange(window_start, window_start + span, simulation.median_step_days))
     return SpottedStar(
@@ -222,7 +222,7 @@ def spot_flux(parameters: SpotParameters, regions: ActiveRegions, time: NDArray[
     time = np.asarray(time, dtype=np.float64)
     if len(time) == 0:
         return np.empty(0)
-    return _flux(_spots(parameters, regions, time.min(), time.max()), time)
+    return _flux(spots_between(parameters, regions, time.min(), time.max()), time)
 
 
 def effective_period(parameters: SpotParameters, regions: ActiveRegions, start: float, stop: float) -> float:
@@ -237,11 +237,11 @@ def effective_period(parameters: SpotParameters, regions: ActiveRegions, start: 
     centroid of the light curve's power within the spots' frequencies agreed with it to 5 % in 95 %; weighted by area
     alone, in 90 %; the equatorial period, in 28 %.
     """
-    return _effective_period(_spots(parameters, regions, start, stop), start, stop)
+    return _effective_period(spots_between(parameters, regions, start, stop), start, stop)
 
 
 @dataclass(frozen=True)
-class _Spots:
+class Spots:
     """What the flux needs of each of `n` spots: beta = offset + swing cos(2 pi (turns_per_day t + turns))."""
 
     day: NDArray[np.float64]
@@ -254,7 +254,7 @@ class _Spots:
     decay_days: float
 
 
-def _spots(parameters: SpotParameters, regions: ActiveRegions, start: float, stop: float) -> _Spots:
+def spots_between(parameters: SpotParameters, regions: ActiveRegions, start: float, stop: float) -> Spots:
     """The spots of the regions that can be seen between the days `start` and `stop`."""
     first = np.searchsorted(regions.day, start - CUT_WIDTHS * parameters.decay_days)
     last = np.searchsorted(regions.day, stop + CUT_WIDTHS * parameters.emergence_days, side="right")
@@ -263,7 +263,7 @@ def _spots(parameters: SpotParameters, regions: ActiveRegions, start: float, sto
     sine = np.sin(regions.latitude[seen])
     # butterpy leaves out regions below 0.1 G; the smallest that emerges has 34 G
     median_area = np.median(regions.area) if len(regions) else 1.0
-    return _Spots(
+    return Spots(
         day=regions.day[seen].astype(np.float64),
         depth=regions.area[seen] * (parameters.alpha_med / median_area),
         turns_per_day=(1 - parameters.shear * sine**2) / parameters.period,
@@ -275,7 +275,7 @@ def _spots(parameters: SpotParameters, regions: ActiveRegions, start: float, sto
     )
 
 
-def _effective_period(spots: _Spots, start: float, stop: float) -> float:
+def _effective_period(spots: Spots, start: float, stop: float) -> float:
     cos_0 = np.clip(-spots.offset / np.maximum(spots.swing, 1e-300), -1, 1)
     amplitude = (spots.swing * np.arccos(cos_0) + spots.offset * np.sqrt(1 - cos_0**2)) / np.pi
     weight = spots.depth * amplitude * (_area_before(spots, stop) - _area_before(spots, start))
@@ -285,14 +285,14 @@ def _effective_period(spots: _Spots, start: float, stop: float) -> float:
     return 1 / turns_per_day if turns_per_day > 0 else math.inf
 
 
-def _area_before(spots: _Spots, time: float) -> NDArray[np.float64]:
+def _area_before(spots: Spots, time: float) -> NDArray[np.float64]:
     """Integral of each spot's area from its largest to `time`, in units of the largest times sqrt(pi) / 2 [d]."""
     age = time - spots.day
     width = np.where(age < 0, spots.emergence_days, spots.decay_days)
     return width * erf(age / width)
 
 
-def _flux(spots: _Spots, time: NDArray[np.float64]) -> NDArray[np.float64]:
+def _flux(spots: Spots, time: NDArray[np.float64]) -> NDArray[np.float64]:
     if np.any(time[1:] < time[:-1]):
         order = np.argsort(time)
         flux = np.empty_like(time)

@@ -43,27 +43,30 @@ class BandPass:
     Parameters
     ----------
     periods : (n_periods,) [d]
-    tradeoff : window width in periods
+    tradeoff : window width in periods, one for all or (n_periods,)
     start, spacing : first node time and distance between nodes [d]
     n_fft : length of the FFT in nodes; windows of REACH widths must not meet around it
     """
 
-    def __init__(self, periods: NDArray[np.float64], tradeoff: float, start: float, spacing: float, n_fft: int) -> None:
-        self.periods, self.tradeoff, self.start = periods, tradeoff, start
+    def __init__(
+        self,
+        periods: NDArray[np.float64],
+        tradeoff: float | NDArray[np.float64],
+        start: float,
+        spacing: float,
+        n_fft: int,
+    ) -> None:
+        self.periods, self.widths, self.start = periods, tradeoff * periods, start
         self.length = n_fft * spacing  # T
         self.first, self.count = band_limits(periods, tradeoff, self.length)
-        self.bands = np.concatenate([self._band(j, m) for j in range(len(periods)) for m in range(3)])
+        # What rounding the phases of a window's points adds to their sums, in units of their weight.
+        self.rounding = 2.0 * math.pi * np.finfo(np.float64).eps * self.length / periods
+        self.bands = np.exp(_exponents(periods, self.widths, self.length, self.first, self.count))
+        self.bands *= np.repeat(math.sqrt(math.pi) / self.length * self.widths, self.count.sum(axis=1))
         self.n_side = int(max(-self.first.min(), (self.first + self.count).max()))
         self.plan = finufft.Plan(1, (2 * self.n_side + 1,), eps=NUFFT_TOLERANCE, isign=-1, nthreads=1)
         self.modes = np.empty((6, 2 * self.n_side + 1))
         self.folded = np.empty((len(periods), 4, n_fft), dtype=np.complex128)
-
-    def _band(self, j: int, m: int) -> NDArray[np.float64]:
-        """The Gaussian band of period `j` around its frequency times `m`, shape (count[j, m],)."""
-        width = self.tradeoff * self.periods[j]
-        k = self.first[j, m] + np.arange(self.count[j, m])
-        distance = math.pi * width * (k / self.length - m / self.periods[j])
-        return math.sqrt(math.pi) * width / self.length * np.exp(-(distance**2))
 
     def __call__(
         self, time: NDArray[np.float64], flux: NDArray[np.float64], weight: NDArray[np.float64]
@@ -97,14 +100,34 @@ def fft_length(nodes: float) -> int:
 
 
 def band_limits(
-    periods: NDArray[np.float64], tradeoff: float, length: float
+    periods: NDArray[np.float64], tradeoff: float | NDArray[np.float64], length: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First mode and number of modes of the band around m/period for m = 0, 1, 2: two arrays (n_periods, 3)."""
     centre = np.arange(3) / periods[:, None]
-    half_width = BAND_REACH / (math.pi * tradeoff * periods[:, None])
+    half_width = BAND_REACH / (math.pi * (tradeoff * periods)[:, None])
     first = np.floor(length * (centre - half_width) / BLOCK).astype(np.int64) * BLOCK
     last = np.ceil(length * (centre + half_width) / BLOCK).astype(np.int64) * BLOCK
     return first, last - first
+
+
+@njit(cache=True)
+def _exponents(
+    periods: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    length: float,
+    first: NDArray[np.int64],
+    count: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """The exponents of the Gaussian bands of each period around its frequency times m = 0, 1, 2, in a row."""
+    exponents = np.empty(count.sum())
+    place = 0
+    for j in range(periods.size):
+        for m in range(3):
+            for k in range(count[j, m]):
+                distance = math.pi * widths[j] * ((first[j, m] + k) / length - m / periods[j])
+                exponents[place + k] = -distance * distance
+            place += count[j, m]
+    return exponents
 
 
 @njit(cache=True)

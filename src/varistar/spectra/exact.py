@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .cells import nearest_point, polynomial
+
 #: A point is left out of a cell when its weight is below exp(-60) = 1e-26 of that of the cell's nearest point. Weights
 #: of 1e-16 still count where the others stand in a clump: in one of minutes, cosines of long periods vary by no more.
 NEGLIGIBLE_EXPONENT = 60.0
@@ -34,25 +36,24 @@ def exact_power(
     flux: NDArray[np.float64],
     weight: NDArray[np.float64],
     periods: NDArray[np.float64],
+    widths: NDArray[np.float64],
     node_times: NDArray[np.float64],
-    tradeoff: float,
     power: NDArray[np.float64],
 ) -> None:
     """Fill the wanted cells of `power` with half the weighted sum of squares that a sinusoid explains.
 
     Parameters
     ----------
-    wanted : (n_periods, n_nodes)
+    wanted : (n_rows, n_nodes)
         The cells to compute; the others are left as they are.
     time : (n_points,), at least one, ascending [d]
     flux : (n_points,)
         In any unit; no mean need be taken off.
     weight : (n_points,)
         1 / flux_err^2 in any unit, at most 1.
-    periods : (n_periods,), ascending [d]
+    periods, widths : (n_rows,), ascending widths [d]
     node_times : (n_nodes,) [d]
-    tradeoff : window width in periods
-    power : (n_periods, n_nodes)
+    power : (n_rows, n_nodes)
         Written in units of flux^2 weight.
     """
     scratch = np.zeros((4, time.size))
@@ -64,25 +65,15 @@ def exact_power(
         begin = end = nearest
         for j in range(periods.size):
             if wanted[j, i]:
-                width = tradeoff * periods[j]
-                reach = math.sqrt(distance * distance + width * width * exponents)
+                reach = math.sqrt(distance * distance + widths[j] * widths[j] * exponents)
                 while begin > 0 and node_times[i] - time[begin - 1] < reach:
                     begin -= 1
                 while end < time.size and time[end] - node_times[i] < reach:
                     end += 1
-                start = (distance / width) ** 2
+                start = (distance / widths[j]) ** 2
                 first, n = np.uint64(begin), np.uint64(end - begin)
-                _regressors(time, weight, first, n, node_times[i], time[nearest], periods[j], width, start, scratch)
+                _regressors(time, weight, first, n, node_times[i], time[nearest], periods[j], widths[j], start, scratch)
                 power[j, i] = math.exp(-start) * _explained(flux, first, n, scratch)
-
-
-@njit(cache=True, error_model="numpy")
-def nearest_point(time: NDArray[np.float64], node: float) -> int:
-    """The index of the point nearest to `node`, in ascending times of which there is at least one."""
-    after = int(np.searchsorted(time, node))
-    if after == time.size or (after > 0 and node - time[after - 1] < time[after] - node):
-        return after - 1
-    return after
 
 
 @njit(cache=True, fastmath={"contract"})
@@ -107,25 +98,16 @@ def _regressors(
     frequency, inverse_width = 1.0 / period, 1.0 / width
     for k in range(n):
         distance = (time[begin + k] - node) * inverse_width
-        e = _polynomial(_EXP, max(start - distance * distance, -700.0) / 1024.0)
+        e = polynomial(_EXP, max(start - distance * distance, -700.0) / 1024.0)
         for _ in range(10):
             e *= e
         scratch[0, k] = weight[begin + k] * e
         cycles = (time[begin + k] - origin) * frequency
         half_angle = math.pi * (cycles - math.floor(cycles + 0.5))
-        cos_half = _polynomial(_COS, half_angle * half_angle)
-        sin_half = _polynomial(_SIN, half_angle * half_angle) * half_angle
+        cos_half = polynomial(_COS, half_angle * half_angle)
+        sin_half = polynomial(_SIN, half_angle * half_angle) * half_angle
         scratch[1, k] = -2.0 * sin_half * sin_half
         scratch[2, k] = 2.0 * sin_half * cos_half
-
-
-@njit(cache=True, fastmath={"contract"})
-def _polynomial(coefficients: tuple[float, ...], x: float) -> float:
-    """The polynomial with these coefficients, the highest power's first."""
-    value = 0.0
-    for coefficient in coefficients:
-        value = value * x + coefficient
-    return value
 
 
 @njit(cache=True, error_model="numpy")

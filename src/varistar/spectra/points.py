@@ -67,7 +67,29 @@ def read_points(time: ArrayLike, flux: ArrayLike, flux_err: ArrayLike) -> Points
     ratio = largest * scatter / smallest
     if not ratio < LARGEST_RATIO:
         raise DataError(f"flux varies by {largest:.3g} with errors of {smallest:.3g}: the ratio must be below 1e150")
-    return Points(x, y, weight, ratio**2)
+    return Points(x, y, weight, ratio * ratio)
+
+
+def read_times(time: ArrayLike, flux_err: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Check one star's times and errors, for what needs no flux.
+
+    Returns
+    -------
+    time, weight : float64 (n_points,)
+        In the given order; 1 / flux_err^2 in units of the largest.
+
+    Raises
+    ------
+    DataError
+        As `read_points`.
+    """
+    x, e = (np.array(values, dtype=np.float64, order="C") for values in (time, flux_err))
+    if not (x.ndim == 1 and x.shape == e.shape):
+        raise DataError(f"time and flux_err must be equally long; got shapes {x.shape} and {e.shape}")
+    _refuse_first_not_finite(time=x, flux_err=e)
+    if len(x) and not e.min() > 0.0:
+        raise DataError(f"flux_err is {e.min()} at point {int(np.argmin(e))}; errors must be positive")
+    return x, (e.min(initial=math.inf) / e) ** 2
 
 
 def read_grid(values: ArrayLike, name: str) -> NDArray[np.float64]:

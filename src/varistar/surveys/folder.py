@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
+import varistar
+from varistar.bulk.engine import Engine
+from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import atomic_path
+from varistar.foundation.settings import validate
 from varistar.lightcurves.cuts import Cuts, apply_cuts
-from varistar.lightcurves.readers import Source, find_sources
-from varistar.lightcurves.shards import shard_metadata
-from varistar.lightcurves.store import LOSSES, REFUSED, Store
-from varistar.lightcurves.table import LightCurves
+from varistar.lightcurves.readers import ColumnMapping, Format, Source, find_sources
+from varistar.lightcurves.shards import point_bytes, read_rows, shard_metadata, shard_rows, write_shard
+from varistar.lightcurves.store import LOSSES, REFUSED, Store, shard_bytes_for
+from varistar.lightcurves.table import LightCurves, concatenate
+
+FILES_PER_PIECE = 64
 
 
 @dataclass(frozen=True)
@@ -26,55 +34,190 @@ class Ingested:
     n_refused: int
 
 
+class Piece(NamedTuple):
+    """Files that one worker reads, and how."""
+
+    sources: Sequence[Source]
+    format: Format | None
+    mapping: ColumnMapping | None
+    cuts: Cuts
+
+
 def ingest(
     inputs: Sequence[Path],
     folder: Path,
     cuts: Cuts,
-    format: str | None = None,
+    format: Format | None = None,
     mapping: Mapping[str, Any] | None = None,
-) -> Ingested:
+    engine: Engine | int | None = None,
+) -> Ingested | None:
     """Read files of any known format and append their stars to the store in `folder`.
 
     All points are stored; the cuts are counted, not applied, so that another survey definition can be tried on the same
     store. Writes beside the shards what this ingest met: `losses.parquet` (one row per star: points lost by reason) and
     `refused.parquet` (files that were not taken, with the reason).
 
-    A store holds one survey, time system and flux unit: those that it has, or those of the first file.
+    A store holds one survey, time system and flux unit: those that it has, or those of the first file. Files are read
+    in pieces, and appended in their order when the last is read: neither engine nor interruptions change the store.
+
+    Parameters
+    ----------
+    engine : where the files are read, or a number of workers; see `as_engine`.
+
+    Returns
+    -------
+    what was done; None in a process of a Slurm array that is not the last.
 
     Raises
     ------
     DataError
         When an input does not exist, or no file could be taken.
+    ConfigError
+        When the mapping is wrong.
     """
-    store = Store(folder)
-    sources = [source for source in find_sources(inputs) if folder.resolve() != source.path.resolve().parent]
+    parts = folder.with_name(f"{folder.name}.parts")
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: cannot be made a folder: File exists")
+    chosen = None if mapping is None else validate(ColumnMapping, mapping, "mapping")
+    sources = [source for source in find_sources(inputs) if not _is_own(source.path.resolve(), folder, parts)]
+    pieces = [Piece(some, format, chosen, cuts) for some in _some_at_a_time(sources)]
+    key = {
+        "inputs": fingerprint(source.path for source in sources),
+        "format": format,
+        "mapping": mapping and dict(mapping),
+        "cuts": cuts.model_dump(mode="json"),
+        "cut": FILES_PER_PIECE,
+        "varistar": varistar.__version__,
+    }
+    sizes = [len(piece.sources) for piece in pieces]
+    take = partial(_take, store=Store(folder))
+    done = run_job(_read_piece, pieces, parts, key, take, engine, "ingest", _first_file, sizes)
+    if isinstance(done, str):
+        raise DataError(done)
+    return done
+
+
+def _is_own(file: Path, folder: Path, parts: Path) -> bool:
+    """Whether a file is the store's, or of its unfinished work."""
+    return file.parent == folder.resolve() or parts.resolve() in file.parents
+
+
+def _some_at_a_time(sources: Sequence[Source]) -> Iterator[list[Source]]:
+    """The sources in order: each Parquet file, which may be a shard of many stars, alone; others by the dozen."""
+    for is_parquet, alike in groupby(sources, key=lambda source: source.path.suffix == ".parquet"):
+        some, size = list(alike), 1 if is_parquet else FILES_PER_PIECE
+        yield from (some[start : start + size] for start in range(0, len(some), size))
+
+
+def _first_file(piece: Piece) -> Path:
+    return piece.sources[0].path
+
+
+def _read_piece(piece: Piece, target: Path) -> dict[str, Any]:
+    """Read the files of a piece, in a worker; neighbours of one kind share a shard.
+
+    The summary tells of each file in order what it is, how many stars and bytes, and in which shard, or why it cannot
+    be taken.
+    """
+    files: list[dict[str, Any]] = []
+    readable: list[LightCurves] = []
+    shards = 0
+    for source in piece.sources:
+        try:
+            light_curves = source.read(piece.format, piece.mapping)
+        except DataError as error:
+            files.append({"source": str(source.path), "reason": str(error)})
+            continue
+        if readable and _kind(light_curves) != _kind(readable[0]):
+            _write_shard(readable, target, shards, piece.cuts)
+            readable, shards = [], shards + 1
+        readable.append(light_curves)
+        size = point_bytes(light_curves) * int(light_curves.offsets[-1])
+        found = {"kind": _described(light_curves), "stars": len(light_curves), "bytes": size, "shard": shards}
+        files.append({"source": str(source.path), **found})
+    if readable:
+        _write_shard(readable, target, shards, piece.cuts)
+    return {"files": files}
+
+
+def _kind(light_curves: LightCurves) -> tuple[Any, ...]:
+    """What light curves must have in common to stand in one shard, and come out of it as they went in."""
+    return _described(light_curves), light_curves.columns.keys()
+
+
+def _write_shard(readable: Sequence[LightCurves], target: Path, number: int, cuts: Cuts) -> None:
+    light_curves = concatenate(readable)
+    write_shard(_shard(target, number), light_curves)
+    _write(apply_cuts(light_curves, cuts)[1], _losses(target, number))
+
+
+def _take(done: Iterator[Done], store: Store) -> Ingested | str:
+    """Append what can be taken to the store; a sentence where that is nothing."""
     refused: list[dict[str, str]] = []
-    losses: list[pl.DataFrame] = []
-
-    def acceptable() -> Iterator[LightCurves]:
-        standard = _standard_of(store)
-        seen: set[str] = set()
-        for source in sources:
-            try:
-                light_curves = source.read(format, mapping)  # type: ignore[arg-type]
-                standard = standard or _described(light_curves)
-                _require_fit(source, light_curves, standard, seen)
-            except DataError as error:
-                refused.append({"source": str(source.path), "reason": str(error)})
-                continue
-            seen.update(light_curves.star_id)
-            losses.append(apply_cuts(light_curves, cuts)[1])
-            yield light_curves
-
-    store.extend(acceptable())
-    if not losses:
-        first = refused[0]["reason"] if refused else f"{folder}: the store itself is no input"
-        raise DataError(first if len(refused) == 1 else f"none of the {len(refused)} files can be taken, first {first}")
-    lost = pl.concat(losses)
-    _write(lost, folder / LOSSES)
-    _write(pl.DataFrame(refused, schema={"source": pl.String, "reason": pl.String}), folder / REFUSED)
+    taken = list(_accept(done, _standard_of(store), refused))
+    if not taken:
+        first = refused[0]["reason"] if refused else f"{store.folder}: the store itself is no input"
+        return first if len(refused) == 1 else f"none of the {len(refused)} files can be taken, first {first}"
+    store.extend(_read_back(taken), shard_bytes_for(sum(file.size for file in taken)))
+    lost = pl.concat(_read_losses(taken))
+    _write(lost, store.folder / LOSSES)
+    _write(pl.DataFrame(refused, schema={"source": pl.String, "reason": pl.String}), store.folder / REFUSED)
     counted = lost.filter(~pl.col("kept")).group_by("reason").len().sort("len", "reason", descending=[True, False])
     return Ingested(lost.height, int(lost["kept"].sum()), dict(counted.iter_rows()), len(refused))
+
+
+class _Taken(NamedTuple):
+    """A file that is taken: its stars `start` to `stop - 1` of a shard, and their size in bytes."""
+
+    target: Path
+    shard: int
+    start: int
+    stop: int
+    size: int
+
+
+def _accept(done: Iterator[Done], standard: str | None, refused: list[dict[str, str]]) -> Iterator[_Taken]:
+    """The files to take, in their order; the others, each with its reason, are added to `refused`."""
+    seen: set[str] = set()
+    for target, summary in done:
+        shard, stars, start = -1, [], 0
+        for file in summary["files"]:
+            if "reason" in file:
+                refused.append(file)
+                continue
+            if file["shard"] != shard:
+                shard, start = file["shard"], 0
+                stars = shard_rows(_shard(target, shard))["star_id"].to_pylist()
+            stop = start + file["stars"]
+            standard = standard or file["kind"]
+            if reason := _misfit(file["kind"], standard, stars[start:stop], seen):
+                refused.append({"source": file["source"], "reason": f"{file['source']}: {reason}"})
+            else:
+                seen.update(stars[start:stop])
+                yield _Taken(target, shard, start, stop, file["bytes"])
+            start = stop
+
+
+def _misfit(kind: str, standard: str, stars: Sequence[str], seen: set[str]) -> str | None:
+    """Why a file of another kind than the store, or with a star that came before, cannot be taken."""
+    if kind != standard:
+        return f"of {kind}, but the store is of {standard}; ingest it into a store of its own"
+    if twice := seen.intersection(stars):
+        return f"the star '{min(twice)}' stands in a file before it"
+    return None
+
+
+def _read_back(taken: Sequence[_Taken]) -> Iterator[LightCurves]:
+    """The light curves of the files, one file after the other."""
+    for (target, shard), files in groupby(taken, key=lambda file: file[:2]):
+        light_curves, _ = read_rows(_shard(target, shard))
+        yield from (light_curves.slice(file.start, file.stop) for file in files)
+
+
+def _read_losses(taken: Sequence[_Taken]) -> Iterator[pl.DataFrame]:
+    for (target, shard), files in groupby(taken, key=lambda file: file[:2]):
+        losses = pl.read_parquet(_losses(target, shard))
+        yield from (losses[file.start : file.stop] for file in files)
 
 
 def _standard_of(store: Store) -> str | None:
@@ -90,12 +233,12 @@ def _described(light_curves: LightCurves) -> str:
     return f"survey '{light_curves.survey}', {light_curves.time_system}, {light_curves.flux_unit}"
 
 
-def _require_fit(source: Source, light_curves: LightCurves, standard: str, seen: set[str]) -> None:
-    """Refuse a file of another kind than the store, or with a star that came before."""
-    if (own := _described(light_curves)) != standard:
-        raise DataError(f"{source.path}: of {own}, but the store is of {standard}; ingest it into a store of its own")
-    if twice := seen.intersection(light_curves.star_id):
-        raise DataError(f"{source.path}: the star '{min(twice)}' stands in a file before it")
+def _shard(target: Path, number: int) -> Path:
+    return target.with_name(f"{target.name}.{number}.shard.parquet")
+
+
+def _losses(target: Path, number: int) -> Path:
+    return target.with_name(f"{target.name}.{number}.losses.parquet")
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:

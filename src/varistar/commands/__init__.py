@@ -1,0 +1,1 @@
+"""The jobs of the command line, one thin command each. What a command needs is imported when it runs."""

@@ -1,0 +1,136 @@
+"""The commands that train, choose and run networks."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from varistar.foundation.errors import VaristarError
+
+from .options import Device, EngineName, Inputs, Root, Workers, engine_of, others_go_on
+
+app = typer.Typer(rich_markup_mode=None)
+
+Wing = Annotated[str, typer.Argument(help="Which network: periods.", metavar="WING")]
+
+
+@app.command()
+def train(
+    wing: Wing,
+    variant: Annotated[str, typer.Argument(help="A variant of params.yaml.")],
+    preset: Annotated[str | None, typer.Option(help="Take network and training from this preset instead.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the model; by default build/trials/<variant>.")
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Train one variant as one MLflow run, outside the pipeline.
+
+    The calibrated model is kept apart from the pipeline's results. An interrupted training goes on when the same
+    command is given again. `dvc repro` does the same for every variant that changed.
+    """
+    _known_wing(wing)
+    from varistar.foundation.params import find_root
+    from varistar.periods.trial import train_trial
+
+    folder = find_root(root)
+    kept = train_trial(folder, variant, preset, output)
+    print(f"{kept}: trained and calibrated; `varistar promote {wing} --candidate {kept}` compares it with the champion")
+
+
+@app.command()
+def promote(
+    wing: Wing,
+    candidate: Annotated[
+        Path | None, typer.Option(help="Folder of a model; by default the challenger that the comparison chose.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Promote even if a gate refuses; needs --reason.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; kept in the registry.")] = "",
+    if_better: Annotated[
+        bool, typer.Option("--if-better", help="Keeping the champion is no error: exit code 0 when a gate refuses.")
+    ] = False,
+    root: Root = None,
+) -> None:
+    """Compare challenger and champion; promote it if it passes.
+
+    Both are measured on the same frozen test set. The gates stand in params.yaml, under periods.promotion. When one of
+    them refuses, the champion stays and the exit code is 2.
+    """
+    _known_wing(wing)
+    from varistar.foundation.params import find_root
+    from varistar.periods.promote import promote_challenger
+
+    outcome = promote_challenger(find_root(root), candidate, force, reason)
+    print("\n".join(outcome.lines))
+    if outcome.refusals:
+        for refusal in outcome.refusals:
+            print(f"  refused: {refusal}", file=sys.stderr)
+        raise typer.Exit(0 if if_better else 2)
+
+
+@app.command()
+def champion(wing: Wing, root: Root = None) -> None:
+    """Show the champion and its history.
+
+    MLflow's aliases are set from them. On a fresh clone, whose MLflow store is empty, the champion is packaged for it
+    again, under the name models:/varistar-periods@champion.
+    """
+    _known_wing(wing)
+    from varistar.foundation.params import find_root
+    from varistar.periods.promote import show_champion
+
+    print("\n".join(show_champion(find_root(root))))
+
+
+@app.command()
+def rollback(
+    wing: Wing,
+    reason: Annotated[str, typer.Option(help="Why; kept in the registry.")],
+    root: Root = None,
+) -> None:
+    """Make the champion before this one champion again."""
+    _known_wing(wing)
+    from varistar.foundation.params import find_root
+    from varistar.periods.promote import roll_back
+
+    print("\n".join(roll_back(find_root(root), reason).lines))
+
+
+@app.command()
+def predict(
+    wing: Wing,
+    inputs: Inputs,
+    output: Annotated[Path, typer.Option(help="The catalog: .parquet, .csv, .ecsv or .fits.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of a model; by default the champion.")] = None,
+    engine: EngineName = None,
+    workers: Workers = None,
+    accelerator: Device = "auto",
+    root: Root = None,
+) -> None:
+    """Measure every star with the champion, and write a catalog.
+
+    Beside the catalog, a table with `.refused` in its name lists the stars and files without a row, with reasons. A
+    prediction that was interrupted goes on when the same command is given again.
+    """
+    _known_wing(wing)
+    from varistar.catalog.predict import predict as predict_catalog
+
+    chosen = model or _champion_folder(wing, root)
+    done = predict_catalog(inputs, chosen, output, engine_of(engine, workers), accelerator, print)
+    if done is None:
+        return others_go_on()
+    print(f"{done.catalog}: {done.n_stars} stars")
+    print(f"{done.refused}: {done.n_refused} refused, with reasons")
+
+
+def _known_wing(wing: str) -> None:
+    if wing != "periods":
+        raise VaristarError(f"there is no wing '{wing}'; there is periods")
+
+
+def _champion_folder(wing: str, root: Path | None) -> Path:
+    from varistar.experiments.registry import champion
+    from varistar.foundation.params import find_root
+
+    return champion(find_root(root), wing).folder

@@ -1,0 +1,41 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from varistar.foundation.accelerator import Accelerator
+
+if TYPE_CHECKING:
+    from varistar.bulk.engine import Engine
+
+Root = Annotated[
+    Path | None, typer.Option(help="The project's folder; by default the nearest at or above the current one.")
+]
+Inputs = Annotated[list[Path], typer.Argument(help="Light curves: files, shards, or folders of them.", metavar="INPUT")]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="local, dask, ray, dask@ADDRESS or ray@ADDRESS of a running cluster, or slurm inside a job array; by "
+        "default what VARISTAR_ENGINE says, else local. The result is the same to the byte.",
+        metavar="ENGINE",
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each processor.")]
+Device = Annotated[
+    Accelerator, typer.Option("--accelerator", help="Where images are made and networks run; auto takes a GPU if any.")
+]
+
+
+def engine_of(name: str | None, workers: int | None) -> "Engine":
+    """The engine that the options name."""
+    from varistar.bulk.engine import read_engine
+
+    return read_engine(name, workers)
+
+
+def others_go_on() -> None:
+    """What a process of a job array says that is not the last."""
+    print("this process has done its share; the last process of the array puts the result together")

@@ -1,0 +1,147 @@
+"""The images of any light curves, outside the pipeline: the arrays that networks read, on any engine."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from varistar.bulk.arrays import collect_arrays, write_array_shard
+from varistar.bulk.engine import Engine, as_engine
+from varistar.bulk.estimate import estimate, require_disk
+from varistar.bulk.job import Done, fingerprint, run_job
+from varistar.foundation.accelerator import Accelerator, choose_device
+from varistar.foundation.errors import DataError
+from varistar.foundation.files import atomic_folder, atomic_path
+from varistar.foundation.params import lookup, read_params, read_section
+from varistar.lightcurves.readers import Source, find_sources
+from varistar.lightcurves.store import TRUTH
+from varistar.lightcurves.table import concatenate
+from varistar.surveys.definition import Survey
+from varistar.surveys.pieces import REFUSED, cut_into_pieces, read_passing
+
+from .images import AXES
+from .preprocess import preprocess
+from .representation import Representation
+
+
+class Transformed(NamedTuple):
+    """What a transform wrote: its folder, the stars with images, and the stars and files without."""
+
+    folder: Path
+    n_stars: int
+    n_refused: int
+
+
+class TransformPiece(NamedTuple):
+    """Light curves that one worker turns into images, and how."""
+
+    sources: Sequence[Source]
+    survey: Survey
+    representations: dict[str, Representation]
+    accelerator: Accelerator
+
+
+def transform_light_curves(
+    root: Path,
+    inputs: Sequence[Path],
+    names: Sequence[str],
+    folder: Path,
+    engine: Engine | None = None,
+    accelerator: Accelerator = "auto",
+    announce: Callable[[str], None] | None = None,
+) -> Transformed | None:
+    """Make the images of every star in `inputs` that passes the cuts of the project's survey.
+
+    A resumable job, whose work is kept beside `folder` until it is done; None in a process of an array that is not the
+    last.
+
+    Parameters
+    ----------
+    names : representations of params.yaml.
+    folder : replaced; receives an array set for each of them, `<name>/`, and `refused.parquet`. Where a file
+        truth.parquet stands beside the light curves, its columns join the index.
+    announce : is told before the work what it will take.
+
+    Raises
+    ------
+    DataError
+        When an input does not exist, no star passes, the disk is too small, or a piece failed.
+    """
+    survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
+    shown = {name: read_section(root, f"periods.representations.{name}", Representation) for name in names}
+    parts = folder.with_name(f"{folder.name}.parts")
+    own = {parts.resolve(), folder.resolve()}
+    sources = [source for source in find_sources(inputs) if not own & {*source.path.resolve().parents}]
+    device: Accelerator = "cuda" if choose_device(accelerator).type == "cuda" else "cpu"
+    cut, sizes = cut_into_pieces(sources)
+    pieces = [TransformPiece(some, survey, shown, device) for some in cut]
+    bytes_per_star = sum(one.shape[0] * one.shape[1] for one in shown.values()) + 100
+    require_disk(folder, sum(sizes), bytes_per_star)
+    if announce:
+        announce(estimate(pieces, sum(sizes), bytes_per_star, _try_piece, as_engine(engine)))
+    described = {name: {"representation": one.model_dump(mode="json"), "device": device} for name, one in shown.items()}
+    key = {
+        "inputs": fingerprint(source.path for source in sources),
+        "survey": survey.model_dump(mode="json"),
+        "shown": described,
+    }
+
+    def deliver(done: Iterator[Done]) -> Transformed:
+        targets, summaries = zip(*done, strict=True)
+        if not any(one["stars"] for one in summaries):
+            first = next((one["first"] for one in summaries if one["first"]), "there are no stars")
+            raise DataError(f"no star can be shown, the first because: {first}")
+        with atomic_folder(folder) as whole:
+            for name in names:
+                written = [_target(target, name) for target in targets]
+                collect_arrays(whole / name, AXES, written, described[name], _truth(sources))
+            refused = pl.concat([pl.read_parquet(_refused(target), glob=False) for target in targets])
+            refused.write_parquet(whole / "refused.parquet", compression="zstd")
+        return Transformed(folder, sum(one["stars"] for one in summaries), refused.height)
+
+    return run_job(
+        _transform_piece, pieces, parts, key, deliver, engine, "transform", lambda piece: piece.sources[0].path, sizes
+    )
+
+
+def _transform_piece(piece: TransformPiece, target: Path) -> dict[str, object]:
+    passed, refused = read_passing(piece.sources, piece.survey)
+    device = choose_device(piece.accelerator)
+    stars = [star for one in passed for star in one.light_curves.star_id]
+    light_curves = concatenate([one.light_curves for one in passed]) if stars else None
+    index = pl.DataFrame({"star_id": pl.Series(stars, dtype=pl.String)})
+    for name, representation in piece.representations.items():
+        images = (
+            np.zeros((0, *representation.shape), np.uint8)
+            if light_curves is None
+            else preprocess(light_curves, representation, device)
+        )
+        write_array_shard(_target(target, name), images, index)
+    with atomic_path(_refused(target)) as temporary:
+        refused.select(*REFUSED).write_parquet(temporary, compression="zstd")
+    return {"stars": len(stars), "first": refused["reason"][0] if refused.height else None}
+
+
+def _try_piece(piece: TransformPiece, stars: int) -> int:
+    passed, refused = read_passing(piece.sources, piece.survey, stars)
+    for one in passed:
+        for representation in piece.representations.values():
+            preprocess(one.light_curves, representation, choose_device(piece.accelerator))
+    return sum(len(one.light_curves) for one in passed) + refused.height
+
+
+def _truth(sources: Sequence[Source]) -> pl.DataFrame | None:
+    """The truth that stands beside the light curves."""
+    files = [folder / TRUTH for folder in dict.fromkeys(source.path.parent for source in sources)]
+    tables = [pl.read_parquet(file, glob=False) for file in files if file.exists()]
+    return pl.concat(tables, how="diagonal") if tables else None
+
+
+def _target(target: Path, name: str) -> Path:
+    return target.with_name(f"{target.name}-{name}")
+
+
+def _refused(target: Path) -> Path:
+    return target.with_name(f"{target.name}-refused.parquet")

@@ -1,0 +1,106 @@
+"""Images of any light curves are those of the pipeline, whatever the engine, and who has none is listed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from varistar.bulk.arrays import open_arrays
+from varistar.bulk.engine import Engine
+from varistar.foundation.errors import ConfigError, DataError
+from varistar.periods import transform
+from varistar.periods.transform import transform_light_curves
+from varistar.surveys import pieces
+
+ONE = Engine(workers=1)
+NAMES = ("paper", "log")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_images_are_the_pipelines(project: Any, tmp_path: Path) -> None:
+    injected = project.build / "injected/clump/train"
+    done = transform_light_curves(project.root, [injected], NAMES, tmp_path / "images", ONE, "cpu")
+    assert done is not None and done.n_refused == 0
+    for name in NAMES:
+        made, wanted = (
+            open_arrays(tmp_path / "images" / name),
+            open_arrays(project.build / f"images/clump-{name}/train"),
+        )
+        assert len(made) == len(wanted) == done.n_stars > 5
+        assert made.describe["representation"] == wanted.describe["representation"]
+        places = made.index.with_row_index("place").join(
+            wanted.index, on="star_id", how="right", maintain_order="right"
+        )
+        np.testing.assert_array_equal(made.gather(places["place"].to_numpy()), wanted.gather(np.arange(len(wanted))))
+        assert places["period_days"].equals(wanted.index["period_days"]), "the truth beside the light curves joins"
+
+
+def test_neither_workers_nor_kills_change_a_byte(project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = [project.root / "data/light_curves"]
+    transform_light_curves(project.root, inputs, NAMES, tmp_path / "one", ONE, "cpu")
+    transform_light_curves(project.root, inputs, NAMES, tmp_path / "two", Engine(workers=2), "cpu")
+    shards: list[Path] = []
+
+    def until_killed(target: Path, *rest: Any) -> None:
+        if len(shards) == 3:
+            raise KeyboardInterrupt
+        shards.append(target)
+        write(target, *rest)
+
+    write = transform.write_array_shard
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(transform, "write_array_shard", until_killed)
+        transform_light_curves(project.root, inputs, NAMES, tmp_path / "killed", ONE, "cpu")
+    assert not (tmp_path / "killed").exists()
+    transform_light_curves(project.root, inputs, NAMES, tmp_path / "killed", ONE, "cpu")
+    assert content(tmp_path / "one") == content(tmp_path / "two") == content(tmp_path / "killed")
+    assert json.loads((tmp_path / "one/paper/axes.json").read_text())["device"] == "cpu"
+
+
+def test_who_has_no_image_is_listed(project: Any, copied: Any, tmp_path: Path) -> None:
+    survey = copied.params["periods"]["survey"]
+    copied.change(**{f"surveys__{survey}__cuts__min_points": 200})
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/noise.csv").write_text("no,light,curve\n1,2,3\n")
+    inputs = [copied.root / "data/light_curves", tmp_path / "raw"]
+    done = transform_light_curves(copied.root, inputs, ["paper"], tmp_path / "images", ONE, "cpu")
+    assert done is not None
+    refused = pl.read_parquet(tmp_path / "images/refused.parquet")
+    assert done.n_refused == refused.height > 1
+    assert refused.filter(pl.col("star_id") == "noise")["reason"].str.contains("not a light curve").all()
+    assert (refused.filter(pl.col("star_id") != "noise")["reason"] == "fewer than 200 points").all()
+    shown = open_arrays(tmp_path / "images/paper").index["star_id"]
+    assert len(shown) == done.n_stars and not set(shown) & set(refused["star_id"])
+
+
+def test_nobody_to_show_is_an_error(project: Any, copied: Any, tmp_path: Path) -> None:
+    survey = copied.params["periods"]["survey"]
+    copied.change(**{f"surveys__{survey}__cuts__min_points": 10**6})
+    with pytest.raises(DataError, match="no star can be shown, the first because: fewer than 1000000 points"):
+        transform_light_curves(copied.root, [copied.root / "data/light_curves"], ["paper"], tmp_path / "out", ONE)
+    with pytest.raises(ConfigError, match=r"periods\.representations\.sketch"):
+        transform_light_curves(project.root, [project.root / "data/light_curves"], ["sketch"], tmp_path / "out", ONE)
+
+
+def test_it_says_first_what_it_will_take(project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    inputs = [project.root / "data/light_curves"]
+    transform_light_curves(project.root, inputs, ["paper"], tmp_path / "images", ONE, "cpu", said.append)
+    (sentence,) = said
+    assert "of disk; about" in sentence and sentence.endswith("on 1 worker")
+
+
+def test_pieces_are_small_and_hold_every_star_once(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "STARS_PER_PIECE", 3)
+    sources = transform.find_sources([project.root / "data/light_curves"])
+    cut, sizes = pieces.cut_into_pieces(sources)
+    assert max(sizes) <= 3
+    stars = [star for piece in cut for source in piece for star in source.read().star_id]
+    assert sorted(stars) == sorted(star for source in sources for star in source.read().star_id)
+    assert len(stars) == sum(sizes) == len(set(stars))

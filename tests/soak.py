@@ -1,0 +1,186 @@
+"""Random deaths: a prediction that is killed at any moment, as often as you like, ends in the same catalog.
+
+    python tests/soak.py [--seed N] [--local N] [--dask N] [--ray N] [--model FOLDER]
+
+Each round begins the same prediction anew and disturbs it at random moments: by the death of all its processes at once,
+after which the same command is given again, or of one of its workers. Prints a table; the exit code is 1 when a catalog
+differs from that of an undisturbed run by one byte.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SURVEY = REPOSITORY / "data/light_curves"
+STARS_PER_PIECE = 32  # of the survey's 104 a shard: enough pieces to be killed between
+PATIENCE = 300  # seconds for one run
+
+PROGRAM = f"""
+import sys
+from pathlib import Path
+from varistar.bulk.engine import read_engine
+from varistar.catalog import predict as module
+from varistar.foundation.errors import one_sentence
+
+if __name__ == "__main__":
+    module.STARS_PER_PIECE = {STARS_PER_PIECE}
+    survey, model, output, engine = sys.argv[1:]
+    with one_sentence():
+        module.predict([Path(survey)], Path(model), Path(output), read_engine(engine, 2))
+"""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One prediction: how it was disturbed, how often its command was given, and whether its bytes are the same."""
+
+    engine: str
+    deaths: str
+    runs: int
+    seconds: float
+    same: bool
+
+
+def main() -> int:
+    arguments = _arguments()
+    chance = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "predict.py").write_text(PROGRAM)
+        model = arguments.model.resolve() if arguments.model else _champion()
+        started = time.monotonic()
+        if not _finish(_start(folder, model, "undisturbed", "local")):
+            sys.exit("the undisturbed prediction failed")
+        expected, usual = _catalog(folder, "undisturbed"), time.monotonic() - started
+        print(f"undisturbed: {usual:.1f} s, seed {arguments.seed}")
+        print("engine  deaths                                runs  seconds  catalog", flush=True)
+        rounds = []
+        for engine, count in (("local", arguments.local), ("dask", arguments.dask), ("ray", arguments.ray)):
+            for number in range(count):
+                rounds.append(_round(folder, model, engine, f"{engine}-{number}", usual, expected, chance))
+                _show(rounds[-1])
+    different = sum(not one.same for one in rounds)
+    print(f"{len(rounds)} rounds, {different} catalogs differ")
+    return 1 if different or not rounds else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in {"seed": 0, "local": 20, "dask": 5, "ray": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--model", type=Path, default=None, help="folder of a model; by default the champion")
+    return parser.parse_args()
+
+
+def _champion() -> Path:
+    """The champion, which `make pull` fetches."""
+    found = sorted((REPOSITORY / "models/periods").glob("*/model.json"))
+    if not found or not SURVEY.is_dir():
+        sys.exit(f"{REPOSITORY}: holds no champion or no survey; run make pull first")
+    return found[0].parent
+
+
+def _round(
+    folder: Path, model: Path, engine: str, name: str, usual: float, expected: dict[str, bytes], chance: random.Random
+) -> Round:
+    """Kill a prediction up to three times, and let it end."""
+    started, deaths, runs = time.monotonic(), [], 1
+    process = _start(folder, model, name, engine)
+    try:
+        for _ in range(chance.randint(1, 3)):
+            try:
+                process.wait(timeout=chance.uniform(0.1, 1.2) * usual)
+                break  # it was faster than its death
+            except subprocess.TimeoutExpired:
+                pass
+            workers = [pid for pid in _session(process.pid) if _is_worker(pid)]
+            if workers and chance.random() < 0.5:
+                _kill([chance.choice(workers)])
+                deaths.append("worker")
+                continue
+            _kill(_session(process.pid))
+            process.communicate()
+            deaths.append("all")
+            process, runs = _start(folder, model, name, engine), runs + 1
+        if not (ended := _finish(process)) and deaths:  # a worker that dies while its cluster starts ends the program
+            process, runs = _start(folder, model, name, engine), runs + 1
+            ended = _finish(process)
+        same = ended and _catalog(folder, name) == expected
+    finally:
+        _kill(_session(process.pid))
+    return Round(engine, ", ".join(deaths) or "none", runs, time.monotonic() - started, same)
+
+
+def _start(folder: Path, model: Path, name: str, engine: str) -> subprocess.Popen:
+    """The prediction, as the head of a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "predict.py", SURVEY, model, folder / name / "catalog.parquet", engine],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _finish(process: subprocess.Popen) -> bool:
+    """Wait for the end, and see that nobody is left; returns whether it was a good one."""
+    try:
+        return process.wait(timeout=PATIENCE) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        _kill(_session(process.pid))
+
+
+def _session(head: int) -> list[int]:
+    """The processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) == head:
+                found.append(int(folder.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether a process does pieces: a spawned one, or one of Ray's that is at a task."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"spawn_main" in command or command.startswith(b"ray::attempt")
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _catalog(folder: Path, name: str) -> dict[str, bytes]:
+    """The files of a prediction by their names, which are then removed; hidden ones are no result."""
+    files = {path.name: path.read_bytes() for path in (folder / name).glob("[!.]*") if path.is_file()}
+    shutil.rmtree(folder / name, ignore_errors=True)
+    return files
+
+
+def _show(one: Round) -> None:
+    said = "same" if one.same else "DIFFERENT"
+    print(f"{one.engine:<6}  {one.deaths:<36}  {one.runs:>4}  {one.seconds:>7.1f}  {said}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
