@@ -18,8 +18,9 @@ from astropy.table import Table
 
 from varistar.bulk import job
 from varistar.bulk.engine import Engine
+from varistar.bulk.estimate import foresee
 from varistar.catalog import predict as module
-from varistar.catalog.columns import CATALOG, REFUSED, flag
+from varistar.catalog.columns import CATALOG, flag
 from varistar.catalog.predict import Prediction, predict
 from varistar.experiments.content import content_hash
 from varistar.foundation.errors import DataError, RegistryError
@@ -29,6 +30,7 @@ from varistar.lightcurves.shards import write_shard
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import LightCurves, concatenate
 from varistar.periods.measure import PeriodMeter
+from varistar.surveys import pieces
 from varistar.surveys.definition import Survey
 
 MakeStars = Callable[..., LightCurves]
@@ -83,7 +85,7 @@ def test_every_star_has_a_row_or_a_reason(
     assert catalog.equals(expected)
     assert catalog["star_id"].to_list() == GOOD
     assert catalog["period"].n_unique() == len(GOOD), "an answer that does not depend on the star tests nothing"
-    assert refused.schema == pl.Schema(REFUSED)
+    assert refused.schema == pl.Schema(pieces.REFUSED)
     assert refused["star_id"].to_list() == SPARSE
     assert set(refused["reason"]) == {"fewer than 20 points"}
     assert set(refused["source"]) == {str(store / "part-00003.parquet")}
@@ -237,7 +239,7 @@ def test_fits_holds_no_names_beyond_ascii_and_the_work_is_kept(
     with pytest.raises(DataError, match=r"out\.fits: FITS cannot hold the name 'ε Eridani'"):
         predict([shard], period_model, tmp_path / "out.fits", engine=1)
     assert not (tmp_path / "out.fits").exists()
-    monkeypatch.setattr(module, "apply_cuts", None)
+    monkeypatch.setattr(pieces, "apply_cuts", None)
     catalog, _, _ = run(shard, period_model, tmp_path / "out.parquet")
     assert catalog["star_id"].to_list() == ["plain", "ε Eridani"]
 
@@ -566,7 +568,7 @@ def test_the_same_bytes_whatever_does_the_work(
     """Also where the pieces are smaller than the shards."""
     if name != "local":
         pytest.importorskip({"dask": "distributed"}.get(name, name))
-    monkeypatch.setattr(module, "STARS_PER_PIECE", 3)
+    monkeypatch.setattr(pieces, "STARS_PER_PIECE", 3)
     predict([store], period_model, tmp_path / "one.parquet", engine=1)
     predict([store], period_model, tmp_path / "two.parquet", engine=Engine(name, workers=2))  # type: ignore[arg-type]
     for kind in ("", ".refused"):
@@ -579,14 +581,15 @@ def test_shards_are_cut_within_their_row_groups(
 ) -> None:
     """Every row that holds is measured once, and a piece reads one row group."""
     monkeypatch.setattr("varistar.lightcurves.shards.ROW_GROUP_STARS", 7)
-    monkeypatch.setattr(module, "STARS_PER_PIECE", 4)
+    monkeypatch.setattr(pieces, "STARS_PER_PIECE", 4)
     names = [f"star {i}" for i in range(24)]
     store = Store(tmp_path / "store")
     store.append(make_stars(names[:20]))
     store.append(make_stars([names[3], names[8], *names[20:]], n_points=70, seed=1))
     sources = find_sources([store.folder])
-    parts = [part for source in sources for part in module._cut(source)]
-    assert [len(part.rows) if part.rows is not None else size for part, size in parts] == [size for _, size in parts]
+    cut, sizes = pieces.cut_into_pieces(sources)
+    parts = [(part, size) for (part,), size in zip(cut, sizes, strict=True)]
+    assert [len(part.rows) if part.rows is not None else size for part, size in parts] == sizes
     assert sorted(star for part, _ in parts for star in part.read().star_id) == sorted(names)
     for part, size in parts:
         assert size <= 4
@@ -601,18 +604,19 @@ def test_shards_are_cut_within_their_row_groups(
 def test_versions_in_one_file_are_cut_by_their_latest(
     make_stars: MakeStars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "STARS_PER_PIECE", 3)
+    monkeypatch.setattr(pieces, "STARS_PER_PIECE", 3)
     sky = concatenate([make_stars(["a", "b", "c"]), make_stars(["b", "d"], n_points=70, seed=1)])
     write_shard(tmp_path / "both.parquet", sky, np.array([0, 0, 0, 1, 0], np.int32))
-    parts = [part for part, _ in module._cut(Source(tmp_path / "both.parquet"))]
+    parts = [part for (part,) in pieces.cut_into_pieces([Source(tmp_path / "both.parquet")])[0]]
     assert [star for part in parts for star in part.read().star_id] == ["a", "c", "b", "d"]
 
 
 def test_what_it_will_take_is_announced(
-    store: Path, period_model: Path, expected: pl.DataFrame, tmp_path: Path
+    store: Path, period_model: Path, expected: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("varistar.bulk.estimate.WORTH_A_TRIAL", 14)
     said: list[str] = []
-    predict([store], period_model, tmp_path / "catalog.parquet", 1, said.append)
+    predict([store], period_model, tmp_path / "catalog.parquet", 1, announce=said.append)
     (sentence,) = said
     assert re.fullmatch(r"14 stars in 4 pieces; at most 0\.0 MB of disk; about \d+ s on 1 worker", sentence), sentence
     assert pl.read_parquet(tmp_path / "catalog.parquet").equals(expected)
@@ -620,21 +624,25 @@ def test_what_it_will_take_is_announced(
 
 def test_a_trial_looks_for_what_can_be_read(store: Path, period_model: Path, work: Work, tmp_path: Path) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and nothing else")
-    pieces, sizes = module._pieces(
-        [Source(tmp_path / "torn.parquet"), *find_sources([store])], period_model, content_hash(period_model)
-    )
+    cut, sizes = pieces.cut_into_pieces([Source(tmp_path / "torn.parquet"), *find_sources([store])])
     assert sizes == [1, 4, 4, 4, 2]
-    seconds = module._seconds_per_star(pieces)
-    assert seconds is not None and seconds > 0
+    digest = content_hash(period_model)
+    items = [module.Piece(some, period_model, digest, "cpu") for some in cut]
+    said: list[str] = []
+    foresee(tmp_path / "x", items, 1000, 100, module._try_piece, Engine(workers=1), said.append)
     assert work.measured == [*GOOD[:1], *GOOD[:4]]
-    assert module._seconds_per_star(pieces[:1]) is None
+    foresee(tmp_path / "x", items[:1], 1000, 2000, module._try_piece, Engine(workers=1), said.append)
+    assert said[0].startswith("1000 stars in 5 pieces; at most 0.1 MB of disk; about ")
+    assert said[1:] == ["1000 stars in 1 piece; at most 2.0 MB of disk"]
+    foresee(tmp_path / "x", items[:1], 999, 2000, module._try_piece, Engine(workers=1), said.append)
+    assert len(said) == 2, "what is done at once needs no estimate"
 
 
 def test_a_disk_that_is_too_small(
     store: Path, period_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=14 * module.BYTES_PER_ROW - 1))
-    with pytest.raises(DataError, match=r"catalog\.csv: 14 stars need about 0\.0 MB there, and 0\.0 MB are free"):
+    with pytest.raises(DataError, match=r"catalog\.csv: 14 stars may need 0\.0 MB there, and 0\.0 MB are free"):
         predict([store], period_model, tmp_path / "new" / "catalog.csv")
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=14 * module.BYTES_PER_ROW))
@@ -643,7 +651,7 @@ def test_a_disk_that_is_too_small(
 
 def test_a_model_that_changes_on_the_way(store: Path, make_period_model: Callable[..., Path], tmp_path: Path) -> None:
     model = make_period_model(seed=11)
-    piece = module.Piece(find_sources([store])[:1], model, "the hash of before")
+    piece = module.Piece(find_sources([store])[:1], model, "the hash of before", "cpu")
     with pytest.raises(RegistryError, match="has changed since the prediction was begun"):
         module._predict_piece(piece, tmp_path / "00000")
     assert not list(tmp_path.iterdir())

@@ -77,7 +77,9 @@ def test_parts_are_joined_across_their_ends(store, make_lightcurves, assert_same
     assert_same(concatenate(list(store.iter_shards())), concatenate(parts))
 
 
-@pytest.mark.parametrize("size, expected", [(1600, 100), (0, 1), (7, 1), (10**12, 128_000_000)])
+@pytest.mark.parametrize(
+    "size, expected", [(3.2e7, 2_000_000), (0, 1_000_000), (1.6e7, 1_000_000), (1e12, 128_000_000)]
+)
 def test_shard_size_of_a_set(size, expected):
     assert shard_bytes_for(size) == expected
 

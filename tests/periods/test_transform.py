@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from varistar.bulk import estimate
 from varistar.bulk.arrays import open_arrays
 from varistar.bulk.engine import Engine
 from varistar.foundation.errors import ConfigError, DataError
@@ -89,6 +90,7 @@ def test_nobody_to_show_is_an_error(project: Any, copied: Any, tmp_path: Path) -
 
 
 def test_it_says_first_what_it_will_take(project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "WORTH_A_TRIAL", 1)
     said: list[str] = []
     inputs = [project.root / "data/light_curves"]
     transform_light_curves(project.root, inputs, ["paper"], tmp_path / "images", ONE, "cpu", said.append)

@@ -26,6 +26,12 @@ WriteStar = Callable[[Path, LightCurves], Path]
 CUTS = Cuts(bands=("g",), min_points=20)
 
 
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small sets are cut as large ones are."""
+    monkeypatch.setattr("varistar.lightcurves.store.SMALLEST_SHARD_BYTES", 1)
+
+
 @pytest.fixture
 def raw(tmp_path: Path, make_stars: MakeStars, write_skypatrol: WriteStar) -> Path:
     """Four stars, the last with too few points, as Sky Patrol files of several kinds."""

@@ -1,4 +1,4 @@
-"""What a job will take, said before it starts: disk, of which it must have enough, and time, from a short trial."""
+"""What a job will take, said before it starts: disk, of which there must be enough, and time, from a short trial."""
 
 import shutil
 import time
@@ -8,56 +8,68 @@ from typing import TypeVar
 
 from varistar.foundation.errors import DataError
 
-from .engine import Engine, processes
+from .engine import Engine, as_engine, processes
 
 Item = TypeVar("Item")
+Announce = Callable[[str], None]
 
+#: Fewer stars than these are done before a trial is.
+WORTH_A_TRIAL = 1000
 TRIAL_PIECES, TRIAL_STARS = 16, 64
 
 
-def require_disk(output: Path, stars: int, bytes_per_star: int) -> None:
-    """Refuse work whose results the disk cannot hold.
+def foresee(
+    output: Path,
+    items: Sequence[Item],
+    stars: int,
+    bytes_per_star: int,
+    trial: Callable[[Item, int], int],
+    engine: Engine | None,
+    announce: Announce | None,
+) -> None:
+    """Refuse a job that the disk cannot hold, and announce what a long one will take.
+
+    Parameters
+    ----------
+    stars : of all items.
+    bytes_per_star : on disk, of the pieces and the result together.
+    trial : does the work for at most so many stars of an item, here and without a trace; returns how many had a result.
 
     Raises
     ------
     DataError
         When there is too little space where `output` will stand.
     """
-    folder = next(parent for parent in output.resolve().parents if parent.exists())
-    needed, free = stars * bytes_per_star, shutil.disk_usage(folder).free
+    needed = stars * bytes_per_star
+    free = shutil.disk_usage(next(parent for parent in output.resolve().parents if parent.exists())).free
     if free < needed:
-        raise DataError(f"{output}: {stars} stars need about {_size(needed)} there, and {_size(free)} are free")
-
-
-def estimate(
-    items: Sequence[Item], stars: int, bytes_per_star: int, trial: Callable[[Item, int], int], engine: Engine
-) -> str:
-    """What a job will take, in a sentence.
-
-    Parameters
-    ----------
-    stars : of all items.
-    trial : does the work for at most so many stars of an item, here and without a trace; returns how many it did.
-    """
-    sentence = f"{stars} stars in {len(items)} pieces; at most {_size(stars * bytes_per_star)} of disk"
+        raise DataError(f"{output}: {_count(stars, 'star')} may need {_size(needed)} there, and {_size(free)} are free")
+    if announce is None or stars < WORTH_A_TRIAL:
+        return
+    work = f"{_count(stars, 'star')} in {_count(len(items), 'piece')}; at most {_size(needed)} of disk"
     seconds = _seconds_per_star(items, trial)
+    workers = processes(as_engine(engine))
     if seconds is None:
-        return sentence
-    workers = processes(engine)
-    if workers is None:
-        return f"{sentence}; about {_duration(seconds * stars)} of one processor"
-    workers = min(workers, len(items))
-    return f"{sentence}; about {_duration(seconds * stars / workers)} on {workers} worker{'s'[: workers - 1]}"
+        announce(work)
+    elif workers is None:
+        announce(f"{work}; about {_duration(seconds * stars)} of one processor")
+    else:
+        workers = min(workers, len(items))
+        announce(f"{work}; about {_duration(seconds * stars / workers)} on {_count(workers, 'worker')}")
 
 
 def _seconds_per_star(items: Sequence[Item], trial: Callable[[Item, int], int]) -> float | None:
-    """The time that one star takes one worker, from a trial of the first of the items that has any."""
+    """The time that one star takes one worker, from a trial of the first of the items of which one has a result."""
     for item in items[:TRIAL_PIECES]:
         if trial(item, 1):  # and what is compiled or loaded on first use, is
             started = time.perf_counter()
             done = trial(item, TRIAL_STARS)
             return (time.perf_counter() - started) / done
     return None
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _size(count: float) -> str:

@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +28,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+import varistar
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import read_json, write_json
 
@@ -64,7 +66,7 @@ def run_job(
         small summary, JSON. A module-level function, pure, so that it can be done twice.
     items : the pieces; they must not depend on the engine.
     folder : where the work is kept until it is done; every worker must see it.
-    key : JSON values that say what the results depend on.
+    key : JSON values that say what the results depend on; varistar's own code does not need saying.
     finish : takes what the pieces left, in the order of the items, and joins it; called in one process only. When it
         returns, `folder` is removed; when it raises, the work is kept.
     where : names an item in the sentence about its failure.
@@ -80,6 +82,7 @@ def run_job(
         When pieces failed, after all others are done; `folder` holds something else; or another process works in it.
     """
     engine = as_engine(engine)
+    key = {**key, "pieces": len(items), "code": _code()}
     share = None
     if engine.name == "slurm":
         share = read_share()
@@ -229,7 +232,7 @@ def _done(job: _Job) -> Iterator[Done]:
 def _failed_sentence(job: _Job, failures: dict[int, str], left: NDArray[np.int64]) -> str:
     """Write the list of the failed pieces, those of other processes of an array among them, and say what is in it."""
     file = job.place / "failed.json"
-    here = {str(n): f"{job.where(job.items[n])}: {reason}" for n, reason in sorted(failures.items())}
+    here = {str(n): _located(str(job.where(job.items[n])), reason) for n, reason in sorted(failures.items())}
     first = next(iter(here.values()))
     sentence = f"{len(here)} of {len(job.items)} pieces failed, first {first}; the others are kept in {job.place}"
     try:
@@ -240,6 +243,10 @@ def _failed_sentence(job: _Job, failures: dict[int, str], left: NDArray[np.int64
     except DataError:  # a full disk, say, of which the pieces told already
         pass
     return f"{sentence}; run the same command again to go on"
+
+
+def _located(where: str, reason: str) -> str:
+    return reason if reason.startswith(where) else f"{where}: {reason}"
 
 
 def _array_has_finished(place: Path, share: Share) -> bool:
@@ -259,6 +266,15 @@ def _drop(place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     place.rename(old)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@cache
+def _code() -> str:
+    """A hash of varistar's modules: what other code has left is not taken up."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(varistar.__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _digest(key: dict[str, Any]) -> str:

@@ -121,17 +121,3 @@ def _outcome(future: Future, item: Item) -> Any:
     if error is None:
         return future.result()
     return killed(item) if isinstance(error, BrokenProcessPool) else Failure(item, reason_of(error))
-
-
-def run_items(*arguments: Any, **named: Any) -> Any:
-    """See `varistar.bulk.engine.run_items`, whose place this was."""
-    from . import engine
-
-    return engine.run_items(*arguments, **named)
-
-
-def run_all(*arguments: Any, **named: Any) -> Any:
-    """See `varistar.bulk.engine.run_all`, whose place this was."""
-    from . import engine
-
-    return engine.run_all(*arguments, **named)

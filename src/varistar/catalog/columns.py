@@ -30,7 +30,6 @@ CATALOG: dict[str, CatalogColumn] = {
     "flags": CatalogColumn(pl.Int32, "", "sum of the bits of `Flag`; 0 is a star with nothing to remark"),
     "model": CatalogColumn(pl.String, "", "content hash of the model, SHA-256"),
 }
-REFUSED = {"star_id": pl.String, "source": pl.String, "reason": pl.String}
 
 
 class Flag(IntFlag):

@@ -7,9 +7,7 @@ stopped. The pieces do not depend on the engine that does them, and so neither d
 A star has one row: of a store its latest version counts, of several files the first that measured it.
 """
 
-import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -17,28 +15,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-import varistar
-from varistar.bulk.engine import Engine, as_engine, processes
+from varistar.bulk.engine import Engine
+from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.experiments.content import content_hash
+from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, RegistryError
 from varistar.foundation.files import atomic_path
-from varistar.lightcurves.cuts import apply_cuts
-from varistar.lightcurves.inputs import file_stem
 from varistar.lightcurves.readers import Source, find_sources
-from varistar.lightcurves.shards import is_shard, latest_rows, shard_rows
-from varistar.lightcurves.table import TIME_ORIGIN, LightCurves, concatenate
+from varistar.lightcurves.table import concatenate
 from varistar.periods.measure import PeriodMeter
+from varistar.surveys.pieces import REFUSED, Passed, cut_into_pieces, read_passing
 
-from .columns import CATALOG, REFUSED, flag
+from .columns import CATALOG, flag
 from .files import check_output, write_parts
 
-FILES_PER_PIECE = 64
-STARS_PER_PIECE = 512
-TRIAL_PIECES, TRIAL_STARS = 16, 64
 BYTES_PER_ROW = 512  # of a catalog and the pieces before it together; measured 60 (Parquet) to 400 (FITS)
 PIECE_OF_CATALOG = {name: column.dtype for name, column in CATALOG.items()} | {"source": pl.String}
 
@@ -53,19 +45,21 @@ class Prediction(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Sources that one worker measures, and the model: its folder and content hash."""
+    """Sources that one worker measures, the model, its folder and content hash, and where it runs."""
 
     sources: Sequence[Source]
     model: Path
     digest: str
+    accelerator: Accelerator
 
 
 def predict(
     inputs: Sequence[Path],
     model: Path,
     output: Path,
-    engine: Engine | int | None = None,
-    announce: Callable[[str], None] | None = None,
+    engine: Engine | None = None,
+    accelerator: Accelerator = "auto",
+    announce: Announce | None = None,
 ) -> Prediction | None:
     """Measure the period of every star in `inputs` with the model in folder `model`.
 
@@ -73,7 +67,6 @@ def predict(
     ----------
     output : the catalog, one row per star with the columns of `CATALOG`; its ending chooses the format. Beside it
         `<name>.refused<ending>` lists every star and file that has no row, with the reason.
-    engine : where the stars are measured, or a number of workers; see `as_engine`.
     announce : is told before the work what it will take; a trial of a few stars is timed for that.
 
     Returns
@@ -93,18 +86,15 @@ def predict(
     check_output(output)
     sources = [source for source in find_sources(inputs) if parts.resolve() not in source.path.resolve().parents]
     _keep_inputs({output.resolve(), refused.resolve()}, sources)
-    PeriodMeter.of_folder(model)  # a damaged model is found before any work is done
+    PeriodMeter.of_folder(model, accelerator)  # a damaged model is found before any work is done
     digest = content_hash(model)
-    pieces, sizes = _pieces(sources, model, digest)
-    _require_disk(output, sum(sizes))
-    if announce:
-        announce(_estimate(pieces, sum(sizes), as_engine(engine)))
+    cut, sizes = cut_into_pieces(sources)
+    pieces = [Piece(some, model, digest, accelerator) for some in cut]
+    foresee(output, pieces, sum(sizes), BYTES_PER_ROW, _try_piece, engine, announce)
     key = {
         "model": digest,
         "inputs": fingerprint(source.path for source in sources),
         "folder": str(Path.cwd()),  # paths in the catalog are relative to it
-        "cut": [FILES_PER_PIECE, STARS_PER_PIECE],
-        "varistar": varistar.__version__,
     }
     join = partial(_join, output=output, refused=refused)
     done = run_job(_predict_piece, pieces, parts, key, join, engine, "predict", _first_file, sizes)
@@ -118,80 +108,6 @@ def _keep_inputs(outputs: set[Path], sources: Sequence[Source]) -> None:
     for source in sources:
         if source.path.resolve() in outputs:
             raise DataError(f"{source.path}: an input, which the catalog would replace; name another output")
-
-
-def _pieces(sources: Sequence[Source], model: Path, digest: str) -> tuple[list[Piece], list[int]]:
-    """Independent pieces of work and the number of stars in each: the rows of Parquet files by the hundred, other files
-    by the dozen, of which each counts as one star."""
-    parts = [part for source in sources if source.path.suffix == ".parquet" for part in _cut(source)]
-    others = [source for source in sources if source.path.suffix != ".parquet"]
-    dozens = [others[start : start + FILES_PER_PIECE] for start in range(0, len(others), FILES_PER_PIECE)]
-    pieces = [Piece([part], model, digest) for part, _ in parts] + [Piece(dozen, model, digest) for dozen in dozens]
-    return pieces, [size for _, size in parts] + [len(dozen) for dozen in dozens]
-
-
-def _cut(source: Source) -> Iterator[tuple[Source, int]]:
-    """A Parquet file in parts of at most `STARS_PER_PIECE` stars, each within a row group, and their sizes."""
-    try:
-        found = pq.read_metadata(source.path)
-        rows = source.rows
-        if rows is None and is_shard(found.metadata or {}) and found.num_rows > STARS_PER_PIECE:
-            table = shard_rows(source.path)
-            rows = latest_rows(table["star_id"].combine_chunks(), table["version"].to_numpy())
-    except (pa.ArrowException, OSError, DataError):
-        yield source, 1  # damaged, as who reads it will say
-        return
-    if rows is None:
-        yield source, found.num_rows if is_shard(found.metadata or {}) else 1
-        return
-    ends = np.cumsum([found.row_group(group).num_rows for group in range(found.num_row_groups)])
-    rows = np.sort(rows)
-    for group in np.split(rows, np.searchsorted(rows, ends[:-1])):
-        for part in np.array_split(group, -(-len(group) // STARS_PER_PIECE)) if len(group) else []:
-            yield Source(source.path, part), len(part)
-
-
-def _require_disk(output: Path, n_rows: int) -> None:
-    """Refuse work whose results the disk cannot hold."""
-    folder = next(parent for parent in output.resolve().parents if parent.exists())
-    needed, free = n_rows * BYTES_PER_ROW, shutil.disk_usage(folder).free
-    if free < needed:
-        raise DataError(
-            f"{output}: {n_rows} stars need about {_megabytes(needed)} there, and {_megabytes(free)} are free"
-        )
-
-
-def _estimate(pieces: Sequence[Piece], n_stars: int, engine: Engine) -> str:
-    """What a prediction will take, in a sentence."""
-    sentence = f"{n_stars} stars in {len(pieces)} pieces; at most {_megabytes(n_stars * BYTES_PER_ROW)} of disk"
-    seconds = _seconds_per_star(pieces)
-    if seconds is None:
-        return sentence
-    workers = processes(engine)
-    if workers is None:
-        return f"{sentence}; about {_duration(seconds * n_stars)} of one processor"
-    workers = min(workers, len(pieces))
-    return f"{sentence}; about {_duration(seconds * n_stars / workers)} on {workers} worker{'s'[: workers - 1]}"
-
-
-def _seconds_per_star(pieces: Sequence[Piece]) -> float | None:
-    """The time that one star takes one worker, from a trial of the first of the pieces that can be read."""
-    for piece in pieces[:TRIAL_PIECES]:
-        if _measure_sources(piece, at_most=1)[0].height:  # and what is compiled on first use, is
-            started = time.perf_counter()
-            rows, refused = _measure_sources(piece, at_most=TRIAL_STARS)
-            return (time.perf_counter() - started) / (rows.height + refused.height)
-    return None
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _first_file(piece: Piece) -> Path:
@@ -221,45 +137,28 @@ def _measure_sources(piece: Piece, at_most: int | None = None) -> tuple[pl.DataF
     ----------
     at_most : sources, and stars of each, that are looked at.
     """
-    meter = _meter(piece.model, piece.digest)
-    kept, refused = [], [pl.DataFrame(schema=REFUSED | {"unread": pl.Boolean})]
-    for source in piece.sources[:at_most]:
-        shown = pl.lit(_shown(source.path)).alias("source")
-        try:
-            light_curves = source.read()
-            _require_time_system(source, light_curves, meter)
-        except DataError as error:
-            unread = {"star_id": file_stem(source.path), "reason": str(error), "unread": True}
-            refused.append(pl.DataFrame([unread]).with_columns(shown).select(refused[0].columns))
-            continue
-        tried = light_curves if at_most is None else light_curves.slice(0, min(at_most, len(light_curves)))
-        passed, losses = apply_cuts(tried, meter.survey.cuts)
-        lost = losses.filter(~pl.col("kept")).with_columns(shown, unread=pl.lit(False))
-        refused.append(lost.select(refused[0].columns))
-        kept.append((passed, _shown(source.path)))
-    return _catalog_rows(kept, meter, piece.digest), pl.concat(refused)
+    meter = _meter(piece.model, piece.digest, piece.accelerator)
+    passed, refused = read_passing(piece.sources, meter.survey, at_most)
+    return _catalog_rows(passed, meter, piece.digest), refused
+
+
+def _try_piece(piece: Piece, stars: int) -> int:
+    return _measure_sources(piece, stars)[0].height
 
 
 @lru_cache(maxsize=1)
-def _meter(model: Path, digest: str) -> PeriodMeter:
+def _meter(model: Path, digest: str, accelerator: Accelerator) -> PeriodMeter:
     """The model, loaded once by each worker."""
     if content_hash(model) != digest:
         raise RegistryError(f"{model}: has changed since the prediction was begun")
-    return PeriodMeter.of_folder(model)
+    return PeriodMeter.of_folder(model, accelerator)
 
 
-def _require_time_system(source: Source, light_curves: LightCurves, meter: PeriodMeter) -> None:
-    """Times with another zero than the survey's would fall outside the network's images, or in the wrong place."""
-    own, wanted = light_curves.time_system, meter.survey.time_system
-    if TIME_ORIGIN[own] != TIME_ORIGIN[wanted]:
-        raise DataError(f"{source.path}: times in {own}, where the model expects {wanted}")
-
-
-def _catalog_rows(kept: Sequence[tuple[LightCurves, str]], meter: PeriodMeter, digest: str) -> pl.DataFrame:
+def _catalog_rows(passed: Sequence[Passed], meter: PeriodMeter, digest: str) -> pl.DataFrame:
     """The rows of light curves that passed the cuts, each with the name of its file; files of one kind are measured
     together, for a network's batch costs the same however few stars stand in it."""
     tables = [pl.DataFrame(schema=PIECE_OF_CATALOG)]
-    for _, alike in groupby(kept, key=lambda one: (one[0].time_system, one[0].flux_unit)):
+    for _, alike in groupby(passed, key=lambda one: (one.light_curves.time_system, one.light_curves.flux_unit)):
         parts, names = zip(*alike, strict=True)
         table = meter.measure(concatenate(parts))
         source = np.repeat(names, [len(part) for part in parts])
@@ -317,11 +216,6 @@ def _require_names_that_fit(measured: Sequence[Path], output: Path) -> None:
                 f"{output}: FITS cannot hold the name '{foreign.item()}', which is not ASCII; "
                 f"give --output another ending, and the finished work is used"
             )
-
-
-def _shown(file: Path) -> str:
-    """A path as the catalog gives it: relative where the file lies below the working folder."""
-    return str(file.resolve().relative_to(Path.cwd()) if file.resolve().is_relative_to(Path.cwd()) else file)
 
 
 def _rows(target: Path) -> Path:

@@ -4,22 +4,23 @@ from pathlib import Path
 
 from varistar.experiments.registry import champion
 from varistar.foundation.errors import one_sentence
-from varistar.foundation.params import find_root
+from varistar.foundation.params import find_root, lookup, read_params
 from varistar.periods.measure import WING
 
 from .predict import Prediction, predict
 
 
-def predict_survey(root: Path) -> Prediction:
+def predict_survey(root: Path) -> Prediction | None:
     """Run the champion over the project's light curves; the catalog is `build/catalog/periods.parquet`."""
     folder = champion(root, WING).folder
-    return predict([root / "data/light_curves"], folder, root / "build/catalog/periods.parquet")
+    output = root / "build/catalog/periods.parquet"
+    return predict([root / "data/light_curves"], folder, output, accelerator=lookup(read_params(root), "accelerator"))
 
 
 def main() -> None:
     """The stage."""
-    done = predict_survey(find_root())
-    print(f"catalog of {done.n_stars} stars; {done.n_refused} refused, with reasons")
+    if done := predict_survey(find_root()):
+        print(f"catalog of {done.n_stars} stars; {done.n_refused} refused, with reasons")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from .assemble import count_per_star
 from .shards import point_bytes, read_rows, shard_metadata, shard_rows, write_shard
 from .table import LightCurves, concatenate
 
-#: Largest size of a shard, in bytes of its columns before compression.
-SHARD_BYTES = 128_000_000
+#: Largest size of a shard, in bytes of its columns before compression; and below which a set is not cut.
+SHARD_BYTES, SMALLEST_SHARD_BYTES = 128_000_000, 1_000_000
 
 #: A set is cut into at least this many shards, so that several workers share it.
 SHARDS_PER_SET = 16
@@ -41,8 +41,8 @@ _NO_ROWS = pl.DataFrame(
 
 
 def shard_bytes_for(set_bytes: int) -> int:
-    """The shard size for a set of known size: 128 MB, or a sixteenth of the set."""
-    return max(1, min(SHARD_BYTES, math.ceil(set_bytes / SHARDS_PER_SET)))
+    """The shard size for a set of known size: 128 MB, or a sixteenth of the set, but at least 1 MB."""
+    return max(SMALLEST_SHARD_BYTES, min(SHARD_BYTES, math.ceil(set_bytes / SHARDS_PER_SET)))
 
 
 @dataclass(frozen=True)

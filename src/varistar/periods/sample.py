@@ -1,11 +1,11 @@
 """A training sample outside the pipeline: of any size, on any engine, simulated and injected in one pass."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from varistar.bulk.engine import Engine, as_engine
-from varistar.bulk.estimate import estimate, require_disk
+from varistar.bulk.engine import Engine
+from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, run_job
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import lookup, read_params, read_section
@@ -23,7 +23,7 @@ def make_sample(
     folder: Path,
     examples: int | None = None,
     engine: Engine | None = None,
-    announce: Callable[[str], None] | None = None,
+    announce: Announce | None = None,
 ) -> dict[str, int] | None:
     """Make sample `name` of params.yaml; returns the number of examples in each split.
 
@@ -52,9 +52,7 @@ def make_sample(
         )
     pieces, names = simulation_pieces(templates, settings, survey.window[0])
     sizes = [len(piece.examples) for piece in pieces]
-    require_disk(folder, sum(sizes), BYTES_PER_EXAMPLE)
-    if announce:
-        announce(estimate(pieces, sum(sizes), BYTES_PER_EXAMPLE, _try_piece, as_engine(engine)))
+    foresee(folder, pieces, sum(sizes), BYTES_PER_EXAMPLE, _try_piece, engine, announce)
 
     def deliver(done: Iterator[Done]) -> dict[str, int]:
         targets = [target for target, _ in done]

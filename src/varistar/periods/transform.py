@@ -1,6 +1,6 @@
 """The images of any light curves, outside the pipeline: the arrays that networks read, on any engine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from varistar.bulk.arrays import collect_arrays, write_array_shard
-from varistar.bulk.engine import Engine, as_engine
-from varistar.bulk.estimate import estimate, require_disk
+from varistar.bulk.engine import Engine
+from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import DataError
@@ -50,7 +50,7 @@ def transform_light_curves(
     folder: Path,
     engine: Engine | None = None,
     accelerator: Accelerator = "auto",
-    announce: Callable[[str], None] | None = None,
+    announce: Announce | None = None,
 ) -> Transformed | None:
     """Make the images of every star in `inputs` that passes the cuts of the project's survey.
 
@@ -78,9 +78,7 @@ def transform_light_curves(
     cut, sizes = cut_into_pieces(sources)
     pieces = [TransformPiece(some, survey, shown, device) for some in cut]
     bytes_per_star = sum(one.shape[0] * one.shape[1] for one in shown.values()) + 100
-    require_disk(folder, sum(sizes), bytes_per_star)
-    if announce:
-        announce(estimate(pieces, sum(sizes), bytes_per_star, _try_piece, as_engine(engine)))
+    foresee(folder, pieces, sum(sizes), bytes_per_star, _try_piece, engine, announce)
     described = {name: {"representation": one.model_dump(mode="json"), "device": device} for name, one in shown.items()}
     key = {
         "inputs": fingerprint(source.path for source in sources),
@@ -125,11 +123,11 @@ def _transform_piece(piece: TransformPiece, target: Path) -> dict[str, object]:
 
 
 def _try_piece(piece: TransformPiece, stars: int) -> int:
-    passed, refused = read_passing(piece.sources, piece.survey, stars)
+    passed, _ = read_passing(piece.sources, piece.survey, stars)
     for one in passed:
         for representation in piece.representations.values():
             preprocess(one.light_curves, representation, choose_device(piece.accelerator))
-    return sum(len(one.light_curves) for one in passed) + refused.height
+    return sum(len(one.light_curves) for one in passed)
 
 
 def _truth(sources: Sequence[Source]) -> pl.DataFrame | None:

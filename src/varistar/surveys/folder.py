@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-import varistar
 from varistar.bulk.engine import Engine
 from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.foundation.errors import DataError
@@ -86,8 +85,6 @@ def ingest(
         "format": format,
         "mapping": mapping and dict(mapping),
         "cuts": cuts.model_dump(mode="json"),
-        "cut": FILES_PER_PIECE,
-        "varistar": varistar.__version__,
     }
     sizes = [len(piece.sources) for piece in pieces]
     take = partial(_take, store=Store(folder))
