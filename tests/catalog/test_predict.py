@@ -622,13 +622,16 @@ def test_what_it_will_take_is_announced(
     assert pl.read_parquet(tmp_path / "catalog.parquet").equals(expected)
 
 
-def test_a_trial_looks_for_what_can_be_read(store: Path, period_model: Path, work: Work, tmp_path: Path) -> None:
+def test_a_trial_looks_for_what_can_be_read(
+    store: Path, period_model: Path, work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and nothing else")
     cut, sizes = pieces.cut_into_pieces([Source(tmp_path / "torn.parquet"), *find_sources([store])])
     assert sizes == [1, 4, 4, 4, 2]
     digest = content_hash(period_model)
     items = [module.Piece(some, period_model, digest, "cpu") for some in cut]
     said: list[str] = []
+    monkeypatch.setattr("varistar.bulk.estimate.WORTH_A_TRIAL", 1000)
     foresee(tmp_path / "x", items, 1000, 100, module._try_piece, Engine(workers=1), said.append)
     assert work.measured == [*GOOD[:1], *GOOD[:4]]
     foresee(tmp_path / "x", items[:1], 1000, 2000, module._try_piece, Engine(workers=1), said.append)

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Announce = Callable[[str], None]
 
 #: Fewer stars than these are done before a trial is.
-WORTH_A_TRIAL = 1000
+WORTH_A_TRIAL = 10_000
 TRIAL_PIECES, TRIAL_STARS = 16, 64
 
 

@@ -16,8 +16,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from scipy.interpolate import griddata
-from scipy.spatial import QhullError
 
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.table import LightCurves
@@ -141,6 +139,9 @@ def _interpolated(power: NDArray, valid: NDArray[np.bool_]) -> NDArray:
     filled = np.where(valid, power, 0.0)
     if valid.all() or not valid.any():
         return filled
+    from scipy.interpolate import griddata
+    from scipy.spatial import QhullError
+
     cells = np.indices(power.shape).reshape(2, -1).T
     with suppress(QhullError):
         filled[~valid] = griddata(
