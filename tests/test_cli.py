@@ -14,6 +14,8 @@ import pytest
 from typer.main import get_command
 
 import varistar as package
+from varistar.archives.fetch import Fetched
+from varistar.bulk.arrays import open_arrays
 from varistar.cli import app
 from varistar.experiments.content import content_hash
 from varistar.foundation.files import write_json
@@ -359,6 +361,74 @@ def test_the_installed_program(raw: Path, period_model: Path) -> None:
     assert wrong.stderr == (
         "varistar: params.yaml: 'size': Input should be 'smoke', 'laptop', 'study' or 'paper' (got 'huge')\n"
     )
+
+
+# fetch, simulate, transform, engines
+
+
+def test_fetch_needs_to_know_which_stars(refuses: Refuses, project: Path) -> None:
+    for archive in ("skypatrol", "mast"):
+        said = refuses("fetch", archive, "--output", "files")
+        assert said == "say which stars: ids, or a file of them with --ids"
+        assert refuses("fetch", archive, "7", "--ids", "stars.csv", "--output", "files") == said
+    assert refuses("fetch", "mast", "--ids", "stars.csv", "--output", "files") == "stars.csv: no such file"
+    Path("stars.csv").write_text("tic,name\n7,seven\n")
+    assert refuses("fetch", "mast", "--ids", "stars.csv", "--output", "files") == (
+        "stars.csv: has several columns, so say which holds the ids; it has tic, name"
+    )
+    assert not (project / "files").exists()
+
+
+def test_fetch_takes_ids_from_a_column(varistar: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetch(ids: list[str], folder: Path, sectors: Any, refresh: bool) -> Fetched:
+        asked.append((ids, folder, sectors, refresh))
+        return Fetched(1, 0, {"8": "MAST has no 2-minute light curve of TIC 8"})
+
+    monkeypatch.setattr("varistar.archives.mast.fetch_mast", fetch)
+    Path("stars.csv").write_text("tic,name\n7,seven\n8,eight\n")
+    answer = varistar("fetch", "mast", "--ids", "stars.csv:tic", "--sector", "3", "--sector", "4", "--output", "files")
+    assert asked == [(["7", "8"], Path("files"), [3, 4], False)]
+    assert answer.out == (
+        "files: 1 fetched, 0 there already, 1 refused\n"
+        "  8: MAST has no 2-minute light curve of TIC 8\n"
+        "all of the refused stand in files/.fetched/refused.parquet\n"
+    )
+
+
+def test_simulate_needs_templates(refuses: Refuses, project: Path) -> None:
+    assert refuses("simulate", "clump", "--output", "sample") == (
+        f"{project}/build/periods/templates/clump: these templates have not been made; use `dvc repro templates@clump`"
+    )
+    assert refuses("simulate", "dwarfs", "--output", "sample").startswith("params.yaml: 'periods.samples.dwarfs'")
+
+
+def test_transform_makes_images_of_raw_files(varistar: Run, refuses: Refuses, raw: Path) -> None:
+    words = ("transform", "raw", "--output", "images", "--workers", "1")
+    assert "'periods.representations.sketch' does not exist" in refuses(*words, "--representation", "sketch")
+    answer = varistar(*words, "--representation", "paper", "--representation", "log")
+    assert (answer.code, answer.out) == (0, "images: 2 stars in 2 representations; 2 refused\n")
+    for name in ("paper", "log"):
+        assert open_arrays(Path("images") / name).index["star_id"].to_list() == ["a", "b"]
+
+
+@pytest.mark.parametrize("words", [("predict", "periods"), ("transform", "--representation", "paper"), ("ingest",)])
+def test_engines_that_do_not_exist(refuses: Refuses, raw: Path, period_model: Path, words: tuple[str, ...]) -> None:
+    more = ("--model", period_model) if words[0] == "predict" else ()
+    for engine in ("cluster", "local@here", "dask@", "slurm@x"):
+        said = refuses(*words, "raw", "--output", "out.parquet", *more, "--engine", engine)
+        assert said.startswith(("there is no engine", "the engine")) and engine.partition("@")[0] in said
+    said = refuses(*words, "raw", "--output", "out.parquet", *more, "--engine", "slurm")
+    assert "needs a job array" in said
+
+
+def test_an_accelerator_that_is_not_there(
+    refuses: Refuses, raw: Path, period_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ("predict", "periods", "raw", "--output", "c.csv", "--model", period_model, "--accelerator", "cuda")
+    assert refuses(*words).startswith("accelerator 'cuda' was asked for, but torch finds no CUDA device here")
 
 
 # report and status
