@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint smoke ui pull push status real-data benchmark clean
+.PHONY: help install repro test lint smoke ui pull push status real-data benchmark soak clean
 
 help: ## list what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,9 +59,15 @@ status: $(INSTALLED) ## say whether data, pipeline and champion are in order
 real-data: $(INSTALLED) ## networks trained on real ASAS-SN noise, and the table of docs/real-data.md
 	python benchmarks/real_periods.py
 
-benchmark: $(INSTALLED) ## the kernels against the published loops, as ratios of one run
+benchmark: $(INSTALLED) ## kernels against the published loops, the whole chain, training; about ten minutes
 	python benchmarks/transform.py
 	python benchmarks/spots.py
+	python benchmarks/training.py
+	dvc repro --quiet templates
+	python benchmarks/chain.py
+
+soak: $(INSTALLED) ## kill predictions at random moments, on every engine; about twenty minutes
+	python tests/soak.py
 
 clean: ## remove results, trials and runs; data, models and the environment stay
 	rm -rf build .cache mlruns/*
