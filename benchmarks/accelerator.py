@@ -30,7 +30,7 @@ from varistar.periods.network import CalibratedNetwork, PeriodNetwork
 from varistar.periods.on_torch import make_images
 from varistar.periods.representation import Representation
 from varistar.periods.variants import NetworkSettings
-from varistar.physics import spots
+from varistar.physics import dimming
 from varistar.physics.emergence import ActiveRegions, emerge_regions
 from varistar.physics.on_torch import spot_flux
 from varistar.physics.spot_prior import SpotParameters, SpotPrior, draw_spot_parameters
@@ -137,7 +137,7 @@ def spotted_stars(device: torch.device, sizes: Sizes) -> tuple[float, float]:
     time_, offsets = np.concatenate(times), np.arange(len(stars) + 1) * len(times[0])
     flux = spot_flux(stars, regions, time_, offsets, device).cpu().numpy()
     compiled, expected = processor_seconds(
-        lambda: np.concatenate([spots.spot_flux(*star) for star in zip(stars, regions, times, strict=True)])
+        lambda: np.concatenate([dimming.spot_flux(*star) for star in zip(stars, regions, times, strict=True)])
     )
     rate = len(stars) / seconds(lambda: spot_flux(stars, regions, time_, offsets, device), device)
     print(f"{'spotted stars':<22} {'emergence, one core':>20}: {1e3 * elapsed / len(stars):10.2f} ms a star")

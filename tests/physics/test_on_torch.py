@@ -7,11 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from varistar.foundation.errors import DataError
-from varistar.physics import spots
+from varistar.foundation.errors import ConfigError, DataError
+from varistar.physics import dimming, on_torch
 from varistar.physics.emergence import ActiveRegions, emerge_regions
 from varistar.physics.on_torch import spot_flux
 from varistar.physics.spot_prior import SpotParameters, SpotPrior, draw_spot_parameters
+from varistar.physics.spots import SpotSimulation, simulate_positive
 
 DURATION = 4380
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -38,10 +39,32 @@ def test_equal_to_the_compiled(pairs: int | None, device: str) -> None:
     assert flux.dtype == torch.float64 and flux.device.type == device
     deepest = 0.0
     for star, (a, b) in enumerate(pairwise(offsets)):
-        expected = spots.spot_flux(parameters[star], regions[star], time[a:b])
+        expected = dimming.spot_flux(parameters[star], regions[star], time[a:b])
         deepest = max([deepest, *(1.0 - expected)])
         np.testing.assert_allclose(flux[a:b].cpu().numpy(), expected, atol=3e-8)
     assert deepest > 0.01
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_stars_of_a_sky_are_those_drawn_one_by_one(device: str) -> None:
+    """Also those that are drawn again because their flux is not positive."""
+    prior = SpotPrior(activity=(3.0, 10.0))
+    rng = np.random.default_rng(2)
+    numbers = [*range(19, -1, -1)]
+    epochs = [58484.5 + np.sort(rng.uniform(0, 1827, n)) for n in rng.integers(20, 90, len(numbers))]
+    stars = on_torch.simulate_positive(prior, epochs, 58484.5, 7, numbers, device)
+    for star, number, time in zip(stars, numbers, epochs, strict=True):
+        expected = simulate_positive(prior, time, 58484.5, 7, number)
+        np.testing.assert_allclose(star.flux, expected.flux, atol=1e-7)
+        assert star.median == pytest.approx(expected.median, abs=1e-7)
+        assert star.lowest_flux == pytest.approx(expected.lowest_flux, abs=1e-7)
+        for name in ("parameters", "n_regions", "window_start", "n_redraws", "effective_period"):
+            assert getattr(star, name) == getattr(expected, name)
+    assert sum(star.n_redraws for star in stars) > 0
+    with pytest.raises(ConfigError, match="2 draws in a row gave a star whose flux is not positive"):
+        on_torch.simulate_positive(
+            SpotPrior(activity=(300.0, 1000.0)), epochs, 58484.5, 7, numbers, device, SpotSimulation(max_redraws=1)
+        )
 
 
 def test_one_spot_by_hand() -> None:

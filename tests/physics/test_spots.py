@@ -8,15 +8,10 @@ from scipy.integrate import quad
 
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.foundation.settings import validate
+from varistar.physics.dimming import effective_period, spot_flux
 from varistar.physics.emergence import ActiveRegions, emerge_regions
 from varistar.physics.spot_prior import SpotParameters, SpotPrior, draw_spot_parameters
-from varistar.physics.spots import (
-    SpotSimulation,
-    effective_period,
-    simulate_positive,
-    simulate_star,
-    spot_flux,
-)
+from varistar.physics.spots import SpotSimulation, simulate_positive, simulate_star
 
 STAR = SpotParameters(
     period=7.3,

@@ -186,6 +186,7 @@ def simulate(
     examples: Annotated[int | None, typer.Option(min=1, help="Number of light curves, not the sample's own.")] = None,
     engine: EngineName = None,
     workers: Workers = None,
+    accelerator: Device = "auto",
     root: Root = None,
 ) -> None:
     """Simulate spotted stars and inject them into the survey's noise.
@@ -196,7 +197,7 @@ def simulate(
     from varistar.foundation.params import find_root
     from varistar.periods.sample import make_sample
 
-    counts = make_sample(find_root(root), sample, output, examples, engine_of(engine, workers), print)
+    counts = make_sample(find_root(root), sample, output, examples, engine_of(engine, workers), accelerator, print)
     if counts is None:
         return others_go_on()
     print(f"{output}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from varistar.bulk.engine import Engine
 from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, run_job
+from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import lookup, read_params, read_section
 from varistar.surveys.definition import Survey
@@ -23,6 +24,7 @@ def make_sample(
     folder: Path,
     examples: int | None = None,
     engine: Engine | None = None,
+    accelerator: Accelerator = "auto",
     announce: Announce | None = None,
 ) -> dict[str, int] | None:
     """Make sample `name` of params.yaml; returns the number of examples in each split.
@@ -50,7 +52,7 @@ def make_sample(
         raise DataError(
             f"{templates}: these templates have not been made; use `dvc repro templates@{settings.templates}`"
         )
-    pieces, names = simulation_pieces(templates, settings, survey.window[0])
+    pieces, names = simulation_pieces(templates, settings, survey.window[0], accelerator)
     sizes = [len(piece.examples) for piece in pieces]
     foresee(folder, pieces, sum(sizes), BYTES_PER_EXAMPLE, _try_piece, engine, announce)
 
@@ -63,7 +65,7 @@ def make_sample(
         _sample_piece,
         pieces,
         folder.with_name(f"{folder.name}.parts"),
-        simulation_key(templates, settings, survey.window[0]),
+        simulation_key(templates, settings, survey.window[0], accelerator),
         deliver,
         engine,
         f"sample {name}",

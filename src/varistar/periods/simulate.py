@@ -20,17 +20,20 @@ from pydantic import Field
 
 from varistar.bulk.engine import Engine
 from varistar.bulk.job import Done, run_job
+from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path, folder_hash, link_file
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.shards import read_shard
-from varistar.physics.spots import SpotPrior, simulate_positive
+from varistar.lightcurves.table import LightCurves
+from varistar.physics.spots import SpotPrior, SpottedStar, simulate_positive
 from varistar.surveys.definition import Survey
 
 from .splits import SPLITS
 
 SIMULATIONS_PER_SHARD = 1024
+STARS_PER_BATCH = 256  # on an accelerator
 
 
 class SampleSettings(Settings):
@@ -56,6 +59,7 @@ class SimulationPiece(NamedTuple):
     examples: pl.DataFrame
     settings: SampleSettings
     window_start: float
+    accelerator: Accelerator
 
 
 def plan_examples(templates: pl.DataFrame, settings: SampleSettings) -> pl.DataFrame:
@@ -71,7 +75,12 @@ def plan_examples(templates: pl.DataFrame, settings: SampleSettings) -> pl.DataF
 
 
 def build_simulations(
-    templates: Path, settings: SampleSettings, window_start: float, folder: Path, engine: Engine | None = None
+    templates: Path,
+    settings: SampleSettings,
+    window_start: float,
+    folder: Path,
+    engine: Engine | None = None,
+    accelerator: Accelerator = "auto",
 ) -> int | None:
     """Simulate every example of a sample; returns the number of draws refused because their flux was not positive.
 
@@ -87,7 +96,7 @@ def build_simulations(
         shows), the star's other parameters, `median_flux`, `n_redraws`, and `spot_flux`, a list with one value for
         each epoch of the template. A part's templates stand in one shard.
     """
-    items, names = simulation_pieces(templates, settings, window_start)
+    items, names = simulation_pieces(templates, settings, window_start, accelerator)
 
     def deliver(done: Iterator[Done]) -> int:
         redraws = 0
@@ -101,7 +110,7 @@ def build_simulations(
         simulate_piece,
         items,
         folder.with_name(f"{folder.name}.parts"),
-        simulation_key(templates, settings, window_start),
+        simulation_key(templates, settings, window_start, accelerator),
         deliver,
         engine,
         "simulations",
@@ -111,7 +120,7 @@ def build_simulations(
 
 
 def simulation_pieces(
-    templates: Path, settings: SampleSettings, window_start: float
+    templates: Path, settings: SampleSettings, window_start: float, accelerator: Accelerator
 ) -> tuple[list[SimulationPiece], list[str]]:
     """The sample in pieces, each of one split and one shard of templates, and the name of each one's file."""
     plan = plan_examples(pl.read_parquet(templates / "stars.parquet", glob=False), settings)
@@ -123,25 +132,28 @@ def simulation_pieces(
             for _, examples in plan.filter(split=split).sort("shard", "row").group_by("shard", maintain_order=True)
             for part in examples.iter_slices(SIMULATIONS_PER_SHARD)
         ]
-        pieces += [SimulationPiece(templates, part, settings, window_start) for part in parts]
+        pieces += [SimulationPiece(templates, part, settings, window_start, accelerator) for part in parts]
         names += [f"{split}/part-{number:05d}.parquet" for number in range(len(parts))]
     return pieces, names
 
 
-def simulation_key(templates: Path, settings: SampleSettings, window_start: float) -> dict[str, Any]:
+def simulation_key(
+    templates: Path, settings: SampleSettings, window_start: float, accelerator: Accelerator
+) -> dict[str, Any]:
     """What the simulations depend on."""
-    described = settings.model_dump(mode="json")
-    return {"templates": folder_hash(templates), "settings": described, "window_start": window_start}
+    return {
+        "templates": folder_hash(templates),
+        "settings": settings.model_dump(mode="json"),
+        "window_start": window_start,
+        "device": choose_device(accelerator).type,
+    }
 
 
 def simulate_piece(piece: SimulationPiece, target: Path) -> dict[str, int]:
     """Simulate the examples of a piece into `<target>.parquet`."""
     light_curves = read_shard(piece.templates / piece.examples["shard"][0], columns=["time", "flux", "flux_err"])
-    settings = piece.settings
     rows, fluxes = [], []
-    for example in piece.examples.iter_rows(named=True):
-        epochs = light_curves["time"][slice(*light_curves.offsets[example["row"] : example["row"] + 2])]
-        star = simulate_positive(settings.prior, epochs, piece.window_start, settings.seed, example["simulation"])
+    for example, star in zip(piece.examples.iter_rows(named=True), _simulated(piece, light_curves), strict=True):
         parameters = asdict(star.parameters)
         truth = {"period_days": parameters.pop("period"), "effective_period_days": star.effective_period}
         rows.append(example | truth | parameters | {"median_flux": star.median, "n_redraws": star.n_redraws})
@@ -154,13 +166,33 @@ def simulate_piece(piece: SimulationPiece, target: Path) -> dict[str, int]:
     return {"redraws": sum(row["n_redraws"] for row in rows)}
 
 
+def _simulated(piece: SimulationPiece, light_curves: LightCurves) -> Iterator[SpottedStar]:
+    """The stars of the examples, at the epochs of their templates."""
+    settings, numbers = piece.settings, piece.examples["simulation"].to_list()
+    begin, end = (light_curves.offsets[piece.examples["row"].to_numpy() + k] for k in (0, 1))
+    epochs = [light_curves["time"][first:last] for first, last in zip(begin, end, strict=True)]
+    device = choose_device(piece.accelerator)
+    if device.type == "cpu":
+        for number, time in zip(numbers, epochs, strict=True):
+            yield simulate_positive(settings.prior, time, piece.window_start, settings.seed, number)
+        return
+    from varistar.physics import on_torch
+
+    for first in range(0, len(numbers), STARS_PER_BATCH):
+        some = slice(first, first + STARS_PER_BATCH)
+        yield from on_torch.simulate_positive(
+            settings.prior, epochs[some], piece.window_start, settings.seed, numbers[some], device
+        )
+
+
 def main(name: str) -> None:
     """The stage: sample `name` of params.yaml."""
     root = find_root()
     settings = read_section(root, f"periods.samples.{name}", SampleSettings)
     survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
     templates = root / "build/periods/templates" / settings.templates
-    redraws = build_simulations(templates, settings, survey.window[0], root / "build/periods/simulations" / name)
+    folder, accelerator = root / "build/periods/simulations" / name, lookup(read_params(root), "accelerator")
+    redraws = build_simulations(templates, settings, survey.window[0], folder, accelerator=accelerator)
     if redraws is not None:
         print(f"{name}: {settings.simulations} simulations; {redraws} draws with non-positive flux were drawn again")
 
