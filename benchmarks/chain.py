@@ -182,7 +182,7 @@ def measure_training_set(root: Path, work: Path, examples: int) -> float:
     """Simulate and inject a sample, make its images; returns the seconds of an example on two processes."""
     print(f"\ntraining set of {examples} on two processes")
     sample = ["simulate", "clump", "--examples", examples, "--output", work / "sample"]
-    images = ["transform", work / "sample/train", "--representation", "paper", "--output", work / "images"]
+    images = ["transform", work / "sample", "--representation", "paper", "--output", work / "images"]
     total = 0.0
     for words in (sample, images):
         seconds, memory = timed(root, *words, "--workers", 2)

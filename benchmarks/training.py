@@ -46,7 +46,17 @@ def with_fit(train: Memory, validation: Memory, settings: FitSettings) -> None:
     torch.manual_seed(0)
     network = PeriodNetwork(NetworkSettings(), (64, 64))
     with tempfile.TemporaryDirectory() as folder:
-        fit(network, network.head.loss, lambda raw, target: {}, train, validation, settings, Path(folder) / "fit")
+        fit(
+            network,
+            network.head.loss,
+            lambda raw, target: {},
+            train,
+            validation,
+            settings,
+            Path(folder) / "fit",
+            None,
+            "cpu",
+        )
 
 
 def with_a_bare_loop(train: Memory, validation: Memory, settings: FitSettings) -> None:

@@ -103,7 +103,7 @@ def _round(
     process = _start(folder, model, name, engine)
     try:
         for _ in range(chance.randint(1, 3)):
-            while _ends_within(process, chance.uniform(0.05, 0.95) * usual) and not deaths:
+            while _ends_within(process, chance.uniform(0.05, 0.95) * usual) and not deaths and process.returncode == 0:
                 _catalog(folder, name)  # it was faster than its death: once more from the start
                 process = _start(folder, model, name, engine)
             if process.poll() is not None:
@@ -117,7 +117,7 @@ def _round(
             process.communicate()
             deaths.append("all")
             process, runs = _start(folder, model, name, engine), runs + 1
-        if not (ended := _finish(process)) and deaths:  # a worker that dies while its cluster starts ends the program
+        if not (ended := _finish(process)) and deaths:  # as if a piece's worker dies twice, or while its cluster starts
             process, runs = _start(folder, model, name, engine), runs + 1
             ended = _finish(process)
         outcome = "FAILED" if not ended else "same" if _catalog(folder, name) == expected else "DIFFERENT"

@@ -152,7 +152,7 @@ def test_a_size_is_written_when_it_is_confirmed(
     monkeypatch.setattr("typer.confirm", lambda question: False)
     declined = varistar("size", "smoke")
     assert declined.code == 0
-    assert "  periods.samples.clump.simulations: 8000 -> 400\n" in declined.out
+    assert "  periods.samples.clump.simulations: 12000 -> 400\n" in declined.out
     assert "  size: laptop -> smoke\na whole rebuild takes about" in declined.out
     assert (project / "params.yaml").read_bytes() == before
 
@@ -377,6 +377,12 @@ def test_fetch_needs_to_know_which_stars(refuses: Refuses, project: Path) -> Non
         "stars.csv: has several columns, so say which holds the ids; it has tic, name"
     )
     assert not (project / "files").exists()
+
+
+def test_a_cone_needs_no_ids(refuses: Refuses, project: Path) -> None:
+    for more in (("7",), ("--ids", "stars.csv"), ("--by", "gaia_id")):
+        said = refuses("fetch", "skypatrol", *more, "--cone", "10", "20", "0.1", "--output", "files")
+        assert said == "--cone finds all stars of a place by their asas_sn_id: give no ids and no --by with it"
 
 
 def test_fetch_takes_ids_from_a_column(varistar: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

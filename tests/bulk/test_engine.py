@@ -223,7 +223,7 @@ def test_a_package_that_is_missing(
 
 
 def test_an_array_of_processes_that_each_see_a_part(pieces: ModuleType) -> None:
-    with pytest.raises(ConfigError, match="the engine slurm shares out resumable jobs"):
+    with pytest.raises(ConfigError, match="the engine slurm shares out ingest, simulate, transform and predict"):
         list(run_items(pieces.square, [1, 2], Engine("slurm")))
 
 

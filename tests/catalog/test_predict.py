@@ -627,9 +627,9 @@ def test_a_trial_looks_for_what_can_be_read(
 ) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and nothing else")
     cut, sizes = pieces.cut_into_pieces([Source(tmp_path / "torn.parquet"), *find_sources([store])])
-    assert sizes == [1, 4, 4, 4, 2]
+    assert sizes == [4, 4, 4, 2, 1]
     digest = content_hash(period_model)
-    items = [module.Piece(some, period_model, digest, "cpu") for some in cut]
+    items = [module.Piece(some, period_model, digest, "cpu") for some in (cut[-1], *cut[:-1])]
     said: list[str] = []
     monkeypatch.setattr("varistar.bulk.estimate.WORTH_A_TRIAL", 1000)
     foresee(tmp_path / "x", items, 1000, 100, module._try_piece, Engine(workers=1), said.append)
@@ -645,9 +645,11 @@ def test_a_disk_that_is_too_small(
     store: Path, period_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=14 * module.BYTES_PER_ROW - 1))
-    with pytest.raises(DataError, match=r"catalog\.csv: 14 stars may need 0\.0 MB there, and 0\.0 MB are free"):
+    with pytest.raises(DataError, match=r"catalog\.parts: 14 stars may need 0\.0 MB there, and 0\.0 MB are free"):
         predict([store], period_model, tmp_path / "new" / "catalog.csv")
     assert not list(tmp_path.iterdir())
+    (tmp_path / "new/catalog.parts").mkdir(parents=True)  # work that was begun has part of it already
+    assert predict([store], period_model, tmp_path / "new" / "catalog.csv", 1) is not None
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=14 * module.BYTES_PER_ROW))
     assert predict([store], period_model, tmp_path / "catalog.csv", 1) is not None
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from varistar.bulk.engine import Engine
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import read_json
 from varistar.lightcurves.table import LightCurves
@@ -102,14 +103,14 @@ def test_an_empty_split_is_an_error_that_says_so(copied: Any, survey: Survey, sp
     (folder / split).mkdir()
     truth.clear().write_parquet(folder / split / "truth.parquet")
     with pytest.raises(DataError, match=rf"{split}: no examples; the sample is too small for this split"):
-        build_baselines(folder, survey, workers=1)
+        build_baselines(folder, survey, engine=Engine(workers=1))
 
 
 def test_a_damaged_part_is_an_error_that_names_it(copied: Any, survey: Survey) -> None:
     part = min((copied.build / "injected/clump/test").glob("part-*.parquet"))
     part.write_bytes(part.read_bytes()[:-99])
     with pytest.raises(DataError, match=rf"^{part}"):
-        build_baselines(copied.build / "injected/clump", survey, workers=1)
+        build_baselines(copied.build / "injected/clump", survey, engine=Engine(workers=1))
 
 
 def test_simple_methods_are_scored_against_the_truth_of_the_same_star(project: Any) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 
+from varistar.bulk.engine import Engine
 from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.store import client, tracking_uri
 from varistar.foundation.errors import DataError
@@ -80,14 +81,16 @@ def test_the_metrics_say_what_was_scored_and_on_what(project: Any, name: str, ta
 def test_an_empty_test_set_is_an_error_that_says_so(project: Any, tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     with pytest.raises(DataError, match=r"test: the test set is empty; the sample is too small for this split"):
-        measure_test_set(project.build / "calibrated/clump-8-16-32", tmp_path, workers=1)
+        measure_test_set(project.build / "calibrated/clump-8-16-32", tmp_path, engine=Engine(workers=1))
 
 
 def test_a_damaged_part_is_an_error_that_names_it(copied: Any) -> None:
     part = max((copied.build / "injected/clump/test").glob("part-*.parquet"))
     part.write_bytes(part.read_bytes()[:-99])
     with pytest.raises(DataError, match=rf"^{part}"):
-        measure_test_set(copied.build / "calibrated/clump-8-16-32", copied.build / "injected/clump", workers=1)
+        measure_test_set(
+            copied.build / "calibrated/clump-8-16-32", copied.build / "injected/clump", engine=Engine(workers=1)
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

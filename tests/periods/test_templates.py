@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from astropy.timeseries import LombScargle
 
+from varistar.bulk.engine import Engine
 from varistar.foundation.errors import DataError
 from varistar.lightcurves.cuts import apply_cuts
 from varistar.lightcurves.shards import read_shard, write_shard
@@ -260,7 +261,7 @@ def test_a_damaged_shard_is_named(build: Callable[..., Any], sky: Sky, survey: S
     parts[0].path.write_bytes((tmp_path / "whole").read_bytes()[:-100])
     settings = TemplateSettings(select="quasar")
     with pytest.raises(DataError, match=r"part-00000\.parquet"):
-        build_templates(parts, {"a"}, settings, survey, QUARTERS, tmp_path / "templates", workers=1)
+        build_templates(parts, {"a"}, settings, survey, QUARTERS, tmp_path / "templates", engine=Engine(workers=1))
 
 
 def test_the_stage_made_both_families(project: Any, sky: Sky) -> None:

@@ -1,6 +1,7 @@
 """Images of any light curves are those of the pipeline, whatever the engine, and who has none is listed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from varistar.bulk import estimate
 from varistar.bulk.arrays import open_arrays
 from varistar.bulk.engine import Engine
 from varistar.foundation.errors import ConfigError, DataError
+from varistar.lightcurves.shards import write_shard
+from varistar.lightcurves.table import REQUIRED
 from varistar.periods import transform
 from varistar.periods.transform import transform_light_curves
 from varistar.surveys import pieces
@@ -87,6 +90,40 @@ def test_nobody_to_show_is_an_error(project: Any, copied: Any, tmp_path: Path) -
         transform_light_curves(copied.root, [copied.root / "data/light_curves"], ["paper"], tmp_path / "out", ONE)
     with pytest.raises(ConfigError, match=r"periods\.representations\.sketch"):
         transform_light_curves(project.root, [project.root / "data/light_curves"], ["sketch"], tmp_path / "out", ONE)
+
+
+def test_a_star_in_two_files_is_an_error(project: Any, tmp_path: Path) -> None:
+    shard = min((project.root / "data/light_curves").glob("part-*.parquet"))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / shard.name).write_bytes(shard.read_bytes())
+    with pytest.raises(DataError, match="stands in two files; ingest them into a store"):
+        transform_light_curves(project.root, [tmp_path / "a", tmp_path / "b"], ["paper"], tmp_path / "out", ONE, "cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_images_of_ours_are_replaced(project: Any, tmp_path: Path) -> None:
+    inputs, out = [project.root / "data/light_curves"], tmp_path / "out"
+    transform_light_curves(project.root, inputs, ["paper", "log"], out, ONE, "cpu")
+    transform_light_curves(project.root, inputs, ["paper", "paper"], out, ONE, "cpu")
+    assert {path.name for path in out.iterdir()} == {"paper", "refused.parquet"}
+    with pytest.raises(DataError, match="no light curves but those of the output itself"):
+        transform_light_curves(project.root, [out], ["paper"], out, ONE, "cpu")
+    (out / "notes.txt").write_text("precious")
+    with pytest.raises(DataError, match=r"out: would be replaced, but holds 'notes\.txt'; name a folder of its own"):
+        transform_light_curves(project.root, inputs, ["paper"], out, ONE, "cpu")
+
+
+def test_light_curves_of_two_kinds_stand_side_by_side(
+    project: Any, write_skypatrol: Any, make_stars: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heliocentric dates beside UTC ones, with flux in other units: one image set."""
+    stars = make_stars(["a", "b"], n_points=160)
+    write_skypatrol(tmp_path / "raw/a.csv", stars.star(0))
+    relative = replace(stars.star(1), flux_unit="relative", columns={n: stars.star(1)[n] for n in REQUIRED})
+    write_shard(tmp_path / "raw/part-00000.parquet", relative)
+    done = transform_light_curves(project.root, [tmp_path / "raw"], ["paper"], tmp_path / "images", ONE, "cpu")
+    assert done is not None and done.n_stars + done.n_refused == 2
 
 
 def test_it_says_first_what_it_will_take(project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import read_params
 from varistar.foundation.settings import validate
-from varistar.surveys.definition import Survey
+from varistar.surveys.definition import Survey, with_alias_ranges
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -75,3 +75,11 @@ def test_the_surveys_of_the_project_are_those_of_the_paper() -> None:
     for survey in (paper, released):
         assert (survey.cuts.min_points, survey.cuts.bands, survey.period_range) == (150, ("g",), (1.0, 30.0))
         assert survey.time_system == "MJD_UTC"
+
+
+def test_aliases_of_before_become_ranges() -> None:
+    before = TESS | {"aliases": {"orbit": 13.7, "day": 1.0}, "alias_width": 0.02}
+    survey = validate(Survey, with_alias_ranges(before), "survey")
+    assert survey.aliases["orbit"] == pytest.approx((13.426, 13.974))
+    assert survey.aliases["day"] == pytest.approx((0.98, 1.02))
+    assert with_alias_ranges(TESS) == TESS

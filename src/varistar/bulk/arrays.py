@@ -109,7 +109,7 @@ def open_arrays(folder: Path) -> ArraySet:
     describe = read_json(folder / "axes.json")
     try:
         shape = tuple(describe["shape"])
-        index = pl.read_parquet(folder / "index.parquet")
+        index = pl.read_parquet(folder / "index.parquet", glob=False)
         shards = {n: np.load(folder / _shard_name(n), mmap_mode="r") for n in index["shard"].unique().sort().to_list()}
         places = index["shard"].to_numpy(), index["row"].to_numpy()
     except (OSError, EOFError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:

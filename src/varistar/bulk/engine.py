@@ -7,7 +7,7 @@ batch system. Results do not depend on it.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from tqdm import tqdm
@@ -17,8 +17,6 @@ from varistar.foundation.errors import ConfigError, DataError
 from . import local, on_dask, on_ray
 from .pieces import Failure, Item, Result
 from .slurm import read_share
-
-__all__ = ["Engine", "Failure", "as_engine", "outcomes", "processes", "read_engine", "run_all", "run_items"]
 
 EngineName = Literal["local", "dask", "ray", "slurm"]
 
@@ -72,6 +70,14 @@ def as_engine(engine: Engine | int | None) -> Engine:
     return engine if isinstance(engine, Engine) else read_engine(None, engine)
 
 
+def for_device(engine: Engine | int | None, device: str) -> Engine:
+    """The engine, with one process on this machine where work is done on a GPU and nobody says how many share it."""
+    engine = as_engine(engine)
+    if device == "cuda" and engine.name != "slurm" and engine.address is None and engine.workers is None:
+        return replace(engine, workers=1)
+    return engine
+
+
 def processes(engine: Engine) -> int | None:
     """How many workers an engine has; None where only a running cluster knows.
 
@@ -112,7 +118,9 @@ def run_items(
     """
     engine = as_engine(engine)
     if engine.name == "slurm":
-        raise ConfigError("the engine slurm shares out resumable jobs, predict and ingest; choose another for this one")
+        raise ConfigError(
+            "the engine slurm shares out ingest, simulate, transform and predict; choose another for this work"
+        )
     with tqdm(total=len(items), desc=what, unit="piece", disable=None) as bar:
         for item, outcome in outcomes(function, items, len(items), engine):
             bar.update()

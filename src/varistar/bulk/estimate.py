@@ -19,34 +19,39 @@ TRIAL_PIECES, TRIAL_STARS = 16, 64
 
 
 def foresee(
-    output: Path,
+    parts: Path,
     items: Sequence[Item],
     stars: int,
     bytes_per_star: int,
     trial: Callable[[Item, int], int],
-    engine: Engine | None,
+    engine: Engine | int | None,
     announce: Announce | None,
+    unit: str = "star",
 ) -> None:
-    """Refuse a job that the disk cannot hold, and announce what a long one will take.
+    """Refuse a job that the disk cannot hold, and announce what a long one will take; not one that is under way.
 
     Parameters
     ----------
+    parts : the job's folder.
     stars : of all items.
     bytes_per_star : on disk, of the pieces and the result together.
+    unit : what `stars` counts.
     trial : does the work for at most so many stars of an item, here and without a trace; returns how many had a result.
 
     Raises
     ------
     DataError
-        When there is too little space where `output` will stand.
+        When there is too little space where `parts` will stand.
     """
+    if parts.exists():
+        return
     needed = stars * bytes_per_star
-    free = shutil.disk_usage(next(parent for parent in output.resolve().parents if parent.exists())).free
+    free = shutil.disk_usage(next(parent for parent in parts.resolve().parents if parent.exists())).free
     if free < needed:
-        raise DataError(f"{output}: {_count(stars, 'star')} may need {_size(needed)} there, and {_size(free)} are free")
+        raise DataError(f"{parts}: {_count(stars, unit)} may need {_size(needed)} there, and {_size(free)} are free")
     if announce is None or stars < WORTH_A_TRIAL:
         return
-    work = f"{_count(stars, 'star')} in {_count(len(items), 'piece')}; at most {_size(needed)} of disk"
+    work = f"{_count(stars, unit)} in {_count(len(items), 'piece')}; at most {_size(needed)} of disk"
     seconds = _seconds_per_star(items, trial)
     workers = processes(as_engine(engine))
     if seconds is None:

@@ -20,7 +20,7 @@ def outcomes(
     Parameters
     ----------
     function : a module-level function; it runs in other processes unless `workers` is 1.
-    workers : processes, each pinned to one thread.
+    workers : processes, each pinned to one thread; one is this process itself.
 
     Notes
     -----

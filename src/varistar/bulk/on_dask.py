@@ -48,11 +48,11 @@ def outcomes(
         When the scheduler is lost on the way.
     """
     with _connected(workers, address, function.__module__.partition(".")[0]) as client:
-        from distributed.client import FuturesCancelledError
+        from distributed.client import FutureCancelledError, FuturesCancelledError
 
         try:
             yield from work_off(_DaskCluster(client, function, str(Path.cwd())), iter(items))
-        except (FuturesCancelledError, OSError):
+        except (FutureCancelledError, FuturesCancelledError, OSError):
             raise DataError("the Dask scheduler was lost; what is done is kept, run the same command again") from None
 
 

@@ -34,7 +34,7 @@ def write_parts(
     units : unit of each column that has one.
     without : rows to leave out, counted through all parts.
     """
-    rows = pl.scan_parquet(list(parts)) if parts else pl.LazyFrame(schema=schema)
+    rows = pl.scan_parquet(list(parts), glob=False) if parts else pl.LazyFrame(schema=schema)
     if without:
         rows = rows.with_row_index("row").filter(~pl.col("row").is_in(list(without)))
     rows = rows.select(schema.names())

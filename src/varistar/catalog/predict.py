@@ -9,24 +9,21 @@ A star has one row: of a store its latest version counts, of several files the f
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
-from varistar.bulk.engine import Engine
+from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.experiments.content import content_hash
-from varistar.foundation.accelerator import Accelerator
+from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import DataError, RegistryError
 from varistar.foundation.files import atomic_path
 from varistar.lightcurves.readers import Source, find_sources
-from varistar.lightcurves.table import concatenate
 from varistar.periods.measure import PeriodMeter
-from varistar.surveys.pieces import REFUSED, Passed, cut_into_pieces, read_passing
+from varistar.surveys.pieces import REFUSED, Passed, cut_into_pieces, join_alike, read_passing
 
 from .columns import CATALOG, flag
 from .files import check_output, write_parts
@@ -50,7 +47,7 @@ class Piece(NamedTuple):
     sources: Sequence[Source]
     model: Path
     digest: str
-    accelerator: Accelerator
+    device: str
 
 
 def predict(
@@ -85,14 +82,19 @@ def predict(
     parts = output.with_name(f"{output.stem}.parts")
     check_output(output)
     sources = [source for source in find_sources(inputs) if parts.resolve() not in source.path.resolve().parents]
+    if not sources:
+        raise DataError(f"{parts}: unfinished work, and no input")
     _keep_inputs({output.resolve(), refused.resolve()}, sources)
+    device = choose_device(accelerator).type
     PeriodMeter.of_folder(model, accelerator)  # a damaged model is found before any work is done
     digest = content_hash(model)
     cut, sizes = cut_into_pieces(sources)
-    pieces = [Piece(some, model, digest, accelerator) for some in cut]
-    foresee(output, pieces, sum(sizes), BYTES_PER_ROW, _try_piece, engine, announce)
+    pieces = [Piece(some, model, digest, device) for some in cut]
+    engine = for_device(engine, device)
+    foresee(parts, pieces, sum(sizes), BYTES_PER_ROW, _try_piece, engine, announce)
     key = {
         "model": digest,
+        "device": device,
         "inputs": fingerprint(source.path for source in sources),
         "folder": str(Path.cwd()),  # paths in the catalog are relative to it
     }
@@ -137,7 +139,7 @@ def _measure_sources(piece: Piece, at_most: int | None = None) -> tuple[pl.DataF
     ----------
     at_most : sources, and stars of each, that are looked at.
     """
-    meter = _meter(piece.model, piece.digest, piece.accelerator)
+    meter = _meter(piece.model, piece.digest, piece.device)
     passed, refused = read_passing(piece.sources, meter.survey, at_most)
     return _catalog_rows(passed, meter, piece.digest), refused
 
@@ -147,22 +149,21 @@ def _try_piece(piece: Piece, stars: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _meter(model: Path, digest: str, accelerator: Accelerator) -> PeriodMeter:
+def _meter(model: Path, digest: str, device: str) -> PeriodMeter:
     """The model, loaded once by each worker."""
     if content_hash(model) != digest:
         raise RegistryError(f"{model}: has changed since the prediction was begun")
-    return PeriodMeter.of_folder(model, accelerator)
+    return PeriodMeter.of_folder(model, "cuda" if device == "cuda" else "cpu")
 
 
 def _catalog_rows(passed: Sequence[Passed], meter: PeriodMeter, digest: str) -> pl.DataFrame:
-    """The rows of light curves that passed the cuts, each with the name of its file; files of one kind are measured
-    together, for a network's batch costs the same however few stars stand in it."""
+    """The rows of light curves that passed the cuts, each with the name of its file."""
     tables = [pl.DataFrame(schema=PIECE_OF_CATALOG)]
-    for _, alike in groupby(passed, key=lambda one: (one.light_curves.time_system, one.light_curves.flux_unit)):
-        parts, names = zip(*alike, strict=True)
-        table = meter.measure(concatenate(parts))
-        source = np.repeat(names, [len(part) for part in parts])
-        table = table.with_columns(flag(table, meter.survey), model=pl.lit(digest), source=pl.Series(source))
+    for light_curves, sources in join_alike(passed):
+        table = meter.measure(light_curves)
+        table = table.with_columns(
+            flag(table, meter.survey), model=pl.lit(digest), source=pl.Series(sources, dtype=pl.String)
+        )
         tables.append(table.select(pl.col(name).cast(dtype) for name, dtype in PIECE_OF_CATALOG.items()))
     return pl.concat(tables)
 
@@ -198,7 +199,7 @@ def _repeated_stars(measured: Sequence[Path]) -> pl.DataFrame:
 
     Eight bytes a star are held in memory; names are compared only where those agree.
     """
-    rows = pl.scan_parquet(list(measured)).select("star_id", "source").with_row_index("row")
+    rows = pl.scan_parquet(list(measured), glob=False).select("star_id", "source").with_row_index("row")
     hashes = rows.select("row", pl.col("star_id").hash().alias("hash")).collect()
     suspects = hashes.filter(pl.col("hash").is_duplicated())["row"]
     again = (
@@ -210,7 +211,11 @@ def _repeated_stars(measured: Sequence[Path]) -> pl.DataFrame:
 def _require_names_that_fit(measured: Sequence[Path], output: Path) -> None:
     """FITS holds ASCII only, and an escaped name is another name."""
     if output.suffix == ".fits":
-        names = pl.scan_parquet(list(measured)).select("star_id").filter(~pl.col("star_id").str.contains(r"^[ -~]*$"))
+        names = (
+            pl.scan_parquet(list(measured), glob=False)
+            .select("star_id")
+            .filter(~pl.col("star_id").str.contains(r"^[ -~]*$"))
+        )
         if (foreign := names.first().collect()).height:
             raise DataError(
                 f"{output}: FITS cannot hold the name '{foreign.item()}', which is not ASCII; "

@@ -8,7 +8,7 @@ import typer
 
 from varistar.foundation.errors import ConfigError
 
-from .options import Device, EngineName, Inputs, Root, Workers, engine_of, others_go_on
+from .options import AcceleratorName, EngineName, Inputs, Root, Workers, accelerator_of, engine_of, others_go_on
 
 if TYPE_CHECKING:
     from varistar.archives.fetch import Fetched
@@ -75,6 +75,8 @@ def fetch_skypatrol(
     """
     from varistar.archives.sky_patrol import fetch_sky_patrol, find_in_cone
 
+    if cone and (ids or id_file or by != "asas_sn_id"):
+        raise ConfigError("--cone finds all stars of a place by their asas_sn_id: give no ids and no --by with it")
     wanted = find_in_cone(*cone) if cone else _ids(ids, id_file)
     _say(fetch_sky_patrol(wanted, output, by, refresh=refresh), output)
 
@@ -169,7 +171,7 @@ def ingest(
 
     cuts = read_section(find_root(root), f"surveys.{survey}", Survey).cuts
     columns = read_json(mapping) if mapping else None
-    done = ingest_folder(inputs, output, cuts, format, columns, engine_of(engine, workers))  # type: ignore[arg-type]
+    done = ingest_folder(inputs, output, cuts, format, columns, engine_of(engine, workers), print)  # type: ignore[arg-type]
     if done is None:
         return others_go_on()
     print(f"{output}: {done.n_stars} stars read, of which {done.n_kept} pass the cuts of {survey}")
@@ -182,11 +184,13 @@ def ingest(
 @app.command()
 def simulate(
     sample: Annotated[str, typer.Argument(help="A sample of params.yaml.")],
-    output: Annotated[Path, typer.Option(help="Folder that receives the light curves and their truth.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the light curves and their truth; a sample in it is replaced.")
+    ],
     examples: Annotated[int | None, typer.Option(min=1, help="Number of light curves, not the sample's own.")] = None,
     engine: EngineName = None,
     workers: Workers = None,
-    accelerator: Device = "auto",
+    accelerator: AcceleratorName = None,
     root: Root = None,
 ) -> None:
     """Simulate spotted stars and inject them into the survey's noise.
@@ -197,7 +201,9 @@ def simulate(
     from varistar.foundation.params import find_root
     from varistar.periods.sample import make_sample
 
-    counts = make_sample(find_root(root), sample, output, examples, engine_of(engine, workers), accelerator, print)
+    counts = make_sample(
+        find_root(root), sample, output, examples, engine_of(engine, workers), accelerator_of(accelerator, root), print
+    )
     if counts is None:
         return others_go_on()
     print(f"{output}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
@@ -207,10 +213,10 @@ def simulate(
 def transform(
     inputs: Inputs,
     representation: Annotated[list[str], typer.Option(help="A representation of params.yaml; may be given again.")],
-    output: Annotated[Path, typer.Option(help="Folder that receives one array set for each representation.")],
+    output: Annotated[Path, typer.Option(help="Folder for one array set a representation; others in it are replaced.")],
     engine: EngineName = None,
     workers: Workers = None,
-    accelerator: Device = "auto",
+    accelerator: AcceleratorName = None,
     root: Root = None,
 ) -> None:
     """Turn light curves into the images that networks read.
@@ -222,7 +228,9 @@ def transform(
     from varistar.periods.transform import transform_light_curves
 
     chosen = engine_of(engine, workers)
-    done = transform_light_curves(find_root(root), inputs, representation, output, chosen, accelerator, print)
+    done = transform_light_curves(
+        find_root(root), inputs, representation, output, chosen, accelerator_of(accelerator, root), print
+    )
     if done is None:
         return others_go_on()
     print(f"{output}: {done.n_stars} stars in {len(representation)} representations; {done.n_refused} refused")

@@ -8,7 +8,7 @@ import typer
 
 from varistar.foundation.errors import VaristarError
 
-from .options import Device, EngineName, Inputs, Root, Workers, engine_of, others_go_on
+from .options import AcceleratorName, EngineName, Inputs, Root, Workers, accelerator_of, engine_of, others_go_on
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -105,7 +105,7 @@ def predict(
     model: Annotated[Path | None, typer.Option(help="Folder of a model; by default the champion.")] = None,
     engine: EngineName = None,
     workers: Workers = None,
-    accelerator: Device = "auto",
+    accelerator: AcceleratorName = None,
     root: Root = None,
 ) -> None:
     """Measure every star with the champion, and write a catalog.
@@ -117,7 +117,7 @@ def predict(
     from varistar.catalog.predict import predict as predict_catalog
 
     chosen = model or _champion_folder(wing, root)
-    done = predict_catalog(inputs, chosen, output, engine_of(engine, workers), accelerator, print)
+    done = predict_catalog(inputs, chosen, output, engine_of(engine, workers), accelerator_of(accelerator, root), print)
     if done is None:
         return others_go_on()
     print(f"{done.catalog}: {done.n_stars} stars")

@@ -24,8 +24,12 @@ EngineName = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each processor.")]
-Device = Annotated[
-    Accelerator, typer.Option("--accelerator", help="Where images are made and networks run; auto takes a GPU if any.")
+AcceleratorName = Annotated[
+    Accelerator | None,
+    typer.Option(
+        "--accelerator",
+        help="Where stars and images are made and networks run; auto takes a GPU if any. Default: as params.yaml says.",
+    ),
 ]
 
 
@@ -34,6 +38,20 @@ def engine_of(name: str | None, workers: int | None) -> "Engine":
     from varistar.bulk.engine import read_engine
 
     return read_engine(name, workers)
+
+
+def accelerator_of(name: Accelerator | None, root: Path | None) -> Accelerator:
+    """The accelerator that the option names, else the project's; outside of a project, `auto`."""
+    from varistar.foundation.errors import ConfigError
+    from varistar.foundation.params import find_root, lookup, read_params
+
+    if name is not None:
+        return name
+    try:
+        folder = find_root(root)
+    except ConfigError:
+        return "auto"
+    return lookup(read_params(folder), "accelerator")
 
 
 def others_go_on() -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,19 @@ def link_file(source: Path, target: Path) -> None:
             target.hardlink_to(source)
         except OSError:
             shutil.copyfile(source, target)
+
+
+def require_replaceable(folder: Path, own: Callable[[Path], bool]) -> None:
+    """Refuse a folder that holds something which is not ours to replace.
+
+    Raises
+    ------
+    DataError
+        When `own` does not hold for something in it.
+    """
+    foreign = sorted(path.name for path in folder.iterdir() if not own(path)) if folder.is_dir() else []
+    if foreign:
+        raise DataError(f"{folder}: would be replaced, but holds '{foreign[0]}'; name a folder of its own")
 
 
 @contextmanager

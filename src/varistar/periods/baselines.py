@@ -75,7 +75,7 @@ def build_baselines(injected: Path, survey: Survey, engine: Engine | None = None
     items = [(path, survey) for path in sorted((injected / "test").glob("part-*.parquet"))]
     done = run_all(_baseline_shard, items, engine, "baselines", lambda item: item[0])
     parts = [part for _, part in done]
-    training = pl.read_parquet(injected / "train/truth.parquet")["period_days"].to_numpy()
+    training = pl.read_parquet(injected / "train/truth.parquet", glob=False)["period_days"].to_numpy()
     for split, examples in (("test", parts), ("train", training)):
         if not len(examples):
             raise DataError(f"{injected / split}: no examples; the sample is too small for this split")
@@ -103,7 +103,7 @@ def main(name: str) -> None:
     table = build_baselines(injected, survey)
     with atomic_path(root / "build/periods/baselines" / f"{name}.parquet") as temporary:
         table.write_parquet(temporary, compression="zstd")
-    scores = baseline_scores(table, pl.read_parquet(injected / "test/truth.parquet"))
+    scores = baseline_scores(table, pl.read_parquet(injected / "test/truth.parquet", glob=False))
     write_json(root / "metrics/periods/baselines" / f"{name}.json", scores)
     print(f"{name}: {table.height} test stars")
 

@@ -57,12 +57,12 @@ def _measure_shard(item: tuple[Path, Path, Accelerator]) -> pl.DataFrame:
     torch.set_num_threads(1)
     meter = PeriodMeter.of_folder(content, accelerator)
     light_curves = read_shard(path)
-    truth = pl.read_parquet(path.with_name("truth.parquet"), columns=["star_id", "template", "period_days"])
+    truth = pl.read_parquet(path.with_name("truth.parquet"), columns=["star_id", "template", "period_days"], glob=False)
     images = meter.images(light_curves)
     table = meter.measure(light_curves, images).join(truth, on="star_id", how="left", maintain_order="left")
     true_period = torch.from_numpy(table["period_days"].to_numpy().astype(np.float32))
-    network = meter.network.cpu()
-    cumulative = network.network.head.cumulative(meter.raw(images), network.stretch, true_period)
+    raw, network = meter.raw(images), meter.network.cpu()
+    cumulative = network.network.head.cumulative(raw, network.stretch, true_period)
     return table.rename({"period_days": "true_period"}).with_columns(cumulative=pl.Series(cumulative.numpy()))
 
 
@@ -84,11 +84,11 @@ def _accuracy_of_best(table: pl.DataFrame, fraction: float) -> float:
     return round(float(right.mean()), 6)
 
 
-def example_figure(content: Path, injected: Path, representation: str) -> "Figure":
+def example_figure(content: Path, injected: Path, representation: str, accelerator: Accelerator = "auto") -> "Figure":
     """The most active star of the test set: its light curve, and what the network sees of it, under that name."""
-    truth = pl.read_parquet(injected / "test/truth.parquet").sort("activity", "star_id").row(-1, named=True)
+    truth = pl.read_parquet(injected / "test/truth.parquet", glob=False).sort("activity", "star_id").row(-1, named=True)
     star = Store(injected / "test").read_stars([truth["star_id"]])
-    meter = PeriodMeter.of_folder(content)
+    meter = PeriodMeter.of_folder(content, accelerator)
     title = f"an injected star of {truth['period_days']:.2f} d"
     return image_figure(
         star["time"],
@@ -121,7 +121,8 @@ def main(name: str) -> None:
     variant = read_section(root, f"periods.variants.{name}", Variant)
     build = root / "build/periods"
     content, injected = build / "calibrated" / name, build / "injected" / variant.sample
-    table = measure_test_set(content, injected, accelerator=lookup(read_params(root), "accelerator"))
+    accelerator = lookup(read_params(root), "accelerator")
+    table = measure_test_set(content, injected, accelerator=accelerator)
     with atomic_path(build / "measured" / f"{name}.parquet") as temporary:
         table.write_parquet(temporary, compression="zstd")
     scores = evaluate(table)
@@ -133,9 +134,9 @@ def main(name: str) -> None:
     }
     write_json(root / "metrics/periods" / f"{name}.json", report | scores)
     figures = {
-        "loss": loss_figure(pl.read_parquet(build / "histories" / f"{name}.parquet"), name),
+        "loss": loss_figure(pl.read_parquet(build / "histories" / f"{name}.parquet", glob=False), name),
         "predicted": predicted_figure(table, name),
-        "example": example_figure(content, injected, variant.representation),
+        "example": example_figure(content, injected, variant.representation, accelerator),
     }
     for key, figure in figures.items():
         save_figure(figure, root / "build/figures/periods" / name / f"{key}.png")

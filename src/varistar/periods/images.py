@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from varistar.bulk.arrays import collect_arrays, write_array_shard
-from varistar.bulk.engine import Engine
+from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.job import Done, run_job
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import one_sentence
@@ -21,7 +21,7 @@ from .preprocess import preprocess
 from .representation import Representation
 from .splits import SPLITS
 
-ImagePiece = tuple[Path, Representation, Accelerator]
+ImagePiece = tuple[Path, Representation, str]
 AXES = ["example", "period", "time"]
 
 
@@ -50,7 +50,7 @@ def build_images(
     folder : replaced; receives one array set for each split, `<split>/`, whose index is the sample's truth.
     """
     parts = {split: sorted((injected / split).glob("part-*.parquet")) for split in SPLITS}
-    device: Accelerator = "cuda" if choose_device(accelerator).type == "cuda" else "cpu"
+    device = choose_device(accelerator).type
     items: list[ImagePiece] = [(part, representation, device) for split in SPLITS for part in parts[split]]
     described = {"representation": representation.model_dump(mode="json"), "device": device}
 
@@ -69,16 +69,16 @@ def build_images(
         folder.with_name(f"{folder.name}.parts"),
         described | {"injected": folder_hash(injected)},
         deliver,
-        engine,
+        for_device(engine, device),
         "images",
         lambda item: item[0],
     )
 
 
 def _image_shard(item: ImagePiece, target: Path) -> dict[str, int]:
-    path, representation, accelerator = item
+    path, representation, device = item
     light_curves = read_shard(path)
-    images = preprocess(light_curves, representation, choose_device(accelerator))
+    images = preprocess(light_curves, representation, device)
     write_array_shard(target, images, pl.DataFrame({"star_id": list(light_curves.star_id)}))
     return {"images": len(images)}
 

@@ -16,7 +16,7 @@ from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import ConfigError, RegistryError
 from varistar.foundation.settings import validate
 from varistar.lightcurves.table import LightCurves
-from varistar.surveys.definition import Survey
+from varistar.surveys.definition import Survey, with_alias_ranges
 
 from .network import CalibratedNetwork, PeriodNetwork
 from .preprocess import preprocess
@@ -25,7 +25,7 @@ from .variants import NetworkSettings
 
 WING = "periods"
 BATCH = 64  # larger ones leave the cache of a processor
-CUDA_BATCH = 4096
+CUDA_BATCH = 512  # as many stars as a piece of a prediction has
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class PeriodMeter:
             raise RegistryError(f"this model belongs to the wing '{spec.wing}', not to '{WING}'")
         try:
             representation = validate(Representation, spec.preprocessing.get("representation", {}), "representation")
-            survey = validate(Survey, spec.preprocessing.get("survey", {}), "survey")
+            survey = validate(Survey, with_alias_ranges(spec.preprocessing.get("survey", {})), "survey")
             settings = validate(NetworkSettings, spec.architecture.settings, "architecture")
             network = PeriodNetwork(settings, representation.shape)
         except ConfigError as error:
@@ -84,7 +84,7 @@ class PeriodMeter:
 
     def images(self, lightcurves: LightCurves) -> NDArray[np.uint8]:
         """The network's input, shape (n, 1, rows, columns)."""
-        return preprocess(lightcurves, self.representation, self.device)[:, None]
+        return preprocess(lightcurves, self.representation, self.device.type)[:, None]
 
     def measure(self, lightcurves: LightCurves, images: NDArray[np.uint8] | None = None) -> pl.DataFrame:
         """Period, uncertainty and confidence of n light curves that have passed the survey's cuts.

@@ -1,7 +1,5 @@
 """The one preprocessing path of training and prediction: light curves to images, on the device that there is."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,17 +7,14 @@ from varistar.lightcurves.table import LightCurves
 
 from .representation import Representation, make_images
 
-if TYPE_CHECKING:
-    import torch
 
-
-def preprocess(lightcurves: LightCurves, representation: Representation, device: "torch.device") -> NDArray[np.uint8]:
+def preprocess(lightcurves: LightCurves, representation: Representation, device: str) -> NDArray[np.uint8]:
     """The images of n light curves, shape (n, periods, times), as networks read them.
 
-    On one kind of device equal light curves give equal images to the bit. Between processor and CUDA at most one pixel
-    in a thousand differs, by one level: `on_torch.make_images`.
+    On one kind of device, "cpu" or "cuda", equal light curves give equal images to the bit. Between the two at most one
+    pixel in a thousand differs, by one level: `on_torch.make_images`.
     """
-    if device.type == "cpu":
+    if device == "cpu":
         return make_images(lightcurves, representation)
     from . import on_torch
 

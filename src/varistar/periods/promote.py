@@ -111,7 +111,7 @@ def compare_on_test_set(root: Path, candidate: Path, champion: Path | None, samp
         raise RegistryError(f"{injected / 'test'}: there is no test set here to compare on; make it with `dvc repro`")
     if not baselines.exists():
         raise RegistryError(f"{baselines}: there are no baselines to compare with; make it with `dvc repro`")
-    constant = pl.read_parquet(baselines).sort("star_id")["constant"]
+    constant = pl.read_parquet(baselines, glob=False).sort("star_id")["constant"]
     version = folder_hash(injected / "test")
     accelerator = lookup(read_params(root), "accelerator")
     tables = [measure_test_set(folder, injected, accelerator=accelerator) for folder in (candidate, champion) if folder]

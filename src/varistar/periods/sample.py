@@ -4,16 +4,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from varistar.bulk.engine import Engine
+from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, run_job
-from varistar.foundation.accelerator import Accelerator
+from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import DataError
+from varistar.foundation.files import require_replaceable
 from varistar.foundation.params import lookup, read_params, read_section
 from varistar.surveys.definition import Survey
 
 from .inject import collect_injections, inject_piece
 from .simulate import SampleSettings, SimulationPiece, simulate_piece, simulation_key, simulation_pieces
+from .splits import SPLITS
 
 BYTES_PER_EXAMPLE = 12_000  # simulated and injected, at a thousand points
 
@@ -52,9 +54,13 @@ def make_sample(
         raise DataError(
             f"{templates}: these templates have not been made; use `dvc repro templates@{settings.templates}`"
         )
-    pieces, names = simulation_pieces(templates, settings, survey.window[0], accelerator)
+    require_replaceable(folder, lambda path: path.name in SPLITS and (path / "truth.parquet").exists())
+    device = choose_device(accelerator).type
+    pieces, names = simulation_pieces(templates, settings, survey.window[0], device)
     sizes = [len(piece.examples) for piece in pieces]
-    foresee(folder, pieces, sum(sizes), BYTES_PER_EXAMPLE, _try_piece, engine, announce)
+    engine = for_device(engine, device)
+    parts = folder.with_name(f"{folder.name}.parts")
+    foresee(parts, pieces, sum(sizes), BYTES_PER_EXAMPLE, _try_piece, engine, announce)
 
     def deliver(done: Iterator[Done]) -> dict[str, int]:
         targets = [target for target, _ in done]
@@ -64,7 +70,7 @@ def make_sample(
     return run_job(
         _sample_piece,
         pieces,
-        folder.with_name(f"{folder.name}.parts"),
+        parts,
         simulation_key(templates, settings, survey.window[0], accelerator),
         deliver,
         engine,

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from varistar.bulk.engine import Engine
+from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.job import Done, run_job
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import one_sentence
@@ -59,7 +59,7 @@ class SimulationPiece(NamedTuple):
     examples: pl.DataFrame
     settings: SampleSettings
     window_start: float
-    accelerator: Accelerator
+    device: str
 
 
 def plan_examples(templates: pl.DataFrame, settings: SampleSettings) -> pl.DataFrame:
@@ -96,7 +96,8 @@ def build_simulations(
         shows), the star's other parameters, `median_flux`, `n_redraws`, and `spot_flux`, a list with one value for
         each epoch of the template. A part's templates stand in one shard.
     """
-    items, names = simulation_pieces(templates, settings, window_start, accelerator)
+    device = choose_device(accelerator).type
+    items, names = simulation_pieces(templates, settings, window_start, device)
 
     def deliver(done: Iterator[Done]) -> int:
         redraws = 0
@@ -110,9 +111,9 @@ def build_simulations(
         simulate_piece,
         items,
         folder.with_name(f"{folder.name}.parts"),
-        simulation_key(templates, settings, window_start, accelerator),
+        simulation_key(templates, settings, window_start, device),
         deliver,
-        engine,
+        for_device(engine, device),
         "simulations",
         lambda item: item.templates / item.examples["shard"][0],
         [len(item.examples) for item in items],
@@ -120,7 +121,7 @@ def build_simulations(
 
 
 def simulation_pieces(
-    templates: Path, settings: SampleSettings, window_start: float, accelerator: Accelerator
+    templates: Path, settings: SampleSettings, window_start: float, device: str
 ) -> tuple[list[SimulationPiece], list[str]]:
     """The sample in pieces, each of one split and one shard of templates, and the name of each one's file."""
     plan = plan_examples(pl.read_parquet(templates / "stars.parquet", glob=False), settings)
@@ -132,20 +133,18 @@ def simulation_pieces(
             for _, examples in plan.filter(split=split).sort("shard", "row").group_by("shard", maintain_order=True)
             for part in examples.iter_slices(SIMULATIONS_PER_SHARD)
         ]
-        pieces += [SimulationPiece(templates, part, settings, window_start, accelerator) for part in parts]
+        pieces += [SimulationPiece(templates, part, settings, window_start, device) for part in parts]
         names += [f"{split}/part-{number:05d}.parquet" for number in range(len(parts))]
     return pieces, names
 
 
-def simulation_key(
-    templates: Path, settings: SampleSettings, window_start: float, accelerator: Accelerator
-) -> dict[str, Any]:
+def simulation_key(templates: Path, settings: SampleSettings, window_start: float, device: str) -> dict[str, Any]:
     """What the simulations depend on."""
     return {
         "templates": folder_hash(templates),
         "settings": settings.model_dump(mode="json"),
         "window_start": window_start,
-        "device": choose_device(accelerator).type,
+        "device": device,
     }
 
 
@@ -171,8 +170,7 @@ def _simulated(piece: SimulationPiece, light_curves: LightCurves) -> Iterator[Sp
     settings, numbers = piece.settings, piece.examples["simulation"].to_list()
     begin, end = (light_curves.offsets[piece.examples["row"].to_numpy() + k] for k in (0, 1))
     epochs = [light_curves["time"][first:last] for first, last in zip(begin, end, strict=True)]
-    device = choose_device(piece.accelerator)
-    if device.type == "cpu":
+    if piece.device == "cpu":
         for number, time in zip(numbers, epochs, strict=True):
             yield simulate_positive(settings.prior, time, piece.window_start, settings.seed, number)
         return
@@ -181,7 +179,7 @@ def _simulated(piece: SimulationPiece, light_curves: LightCurves) -> Iterator[Sp
     for first in range(0, len(numbers), STARS_PER_BATCH):
         some = slice(first, first + STARS_PER_BATCH)
         yield from on_torch.simulate_positive(
-            settings.prior, epochs[some], piece.window_start, settings.seed, numbers[some], device
+            settings.prior, epochs[some], piece.window_start, settings.seed, numbers[some], piece.device
         )
 
 

@@ -8,18 +8,17 @@ import numpy as np
 import polars as pl
 
 from varistar.bulk.arrays import collect_arrays, write_array_shard
-from varistar.bulk.engine import Engine
+from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import DataError
-from varistar.foundation.files import atomic_folder, atomic_path
+from varistar.foundation.files import atomic_folder, atomic_path, require_replaceable
 from varistar.foundation.params import lookup, read_params, read_section
 from varistar.lightcurves.readers import Source, find_sources
 from varistar.lightcurves.store import TRUTH
-from varistar.lightcurves.table import concatenate
 from varistar.surveys.definition import Survey
-from varistar.surveys.pieces import REFUSED, cut_into_pieces, read_passing
+from varistar.surveys.pieces import REFUSED, cut_into_pieces, join_alike, read_passing
 
 from .images import AXES
 from .preprocess import preprocess
@@ -40,7 +39,7 @@ class TransformPiece(NamedTuple):
     sources: Sequence[Source]
     survey: Survey
     representations: dict[str, Representation]
-    accelerator: Accelerator
+    device: str
 
 
 def transform_light_curves(
@@ -72,13 +71,15 @@ def transform_light_curves(
     survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
     shown = {name: read_section(root, f"periods.representations.{name}", Representation) for name in names}
     parts = folder.with_name(f"{folder.name}.parts")
+    require_replaceable(folder, lambda path: path.name == "refused.parquet" or (path / "axes.json").exists())
     own = {parts.resolve(), folder.resolve()}
     sources = [source for source in find_sources(inputs) if not own & {*source.path.resolve().parents}]
-    device: Accelerator = "cuda" if choose_device(accelerator).type == "cuda" else "cpu"
+    device = choose_device(accelerator).type
     cut, sizes = cut_into_pieces(sources)
     pieces = [TransformPiece(some, survey, shown, device) for some in cut]
     bytes_per_star = sum(one.shape[0] * one.shape[1] for one in shown.values()) + 100
-    foresee(folder, pieces, sum(sizes), bytes_per_star, _try_piece, engine, announce)
+    engine = for_device(engine, device)
+    foresee(parts, pieces, sum(sizes), bytes_per_star, _try_piece, engine, announce)
     described = {name: {"representation": one.model_dump(mode="json"), "device": device} for name, one in shown.items()}
     key = {
         "inputs": fingerprint(source.path for source in sources),
@@ -91,8 +92,9 @@ def transform_light_curves(
         if not any(one["stars"] for one in summaries):
             first = next((one["first"] for one in summaries if one["first"]), "there are no stars")
             raise DataError(f"no star can be shown, the first because: {first}")
+        _require_one_of_each(targets, next(iter(shown)))
         with atomic_folder(folder) as whole:
-            for name in names:
+            for name in shown:
                 written = [_target(target, name) for target in targets]
                 collect_arrays(whole / name, AXES, written, described[name], _truth(sources))
             refused = pl.concat([pl.read_parquet(_refused(target), glob=False) for target in targets])
@@ -106,17 +108,13 @@ def transform_light_curves(
 
 def _transform_piece(piece: TransformPiece, target: Path) -> dict[str, object]:
     passed, refused = read_passing(piece.sources, piece.survey)
-    device = choose_device(piece.accelerator)
-    stars = [star for one in passed for star in one.light_curves.star_id]
-    light_curves = concatenate([one.light_curves for one in passed]) if stars else None
+    joined = list(join_alike(passed))
+    stars = [star for one in joined for star in one.light_curves.star_id]
     index = pl.DataFrame({"star_id": pl.Series(stars, dtype=pl.String)})
     for name, representation in piece.representations.items():
-        images = (
-            np.zeros((0, *representation.shape), np.uint8)
-            if light_curves is None
-            else preprocess(light_curves, representation, device)
-        )
-        write_array_shard(_target(target, name), images, index)
+        images = [preprocess(one.light_curves, representation, piece.device) for one in joined]
+        nothing = np.zeros((0, *representation.shape), np.uint8)
+        write_array_shard(_target(target, name), np.concatenate([nothing, *images]), index)
     with atomic_path(_refused(target)) as temporary:
         refused.select(*REFUSED).write_parquet(temporary, compression="zstd")
     return {"stars": len(stars), "first": refused["reason"][0] if refused.height else None}
@@ -126,15 +124,23 @@ def _try_piece(piece: TransformPiece, stars: int) -> int:
     passed, _ = read_passing(piece.sources, piece.survey, stars)
     for one in passed:
         for representation in piece.representations.values():
-            preprocess(one.light_curves, representation, choose_device(piece.accelerator))
+            preprocess(one.light_curves, representation, piece.device)
     return sum(len(one.light_curves) for one in passed)
+
+
+def _require_one_of_each(targets: Sequence[Path], name: str) -> None:
+    written = [_target(target, name).with_suffix(".rows.parquet") for target in targets]
+    stars = pl.concat([pl.read_parquet(rows, glob=False) for rows in written])
+    if (again := stars.filter(pl.col("star_id").is_duplicated())).height:
+        star = again["star_id"][0]
+        raise DataError(f"the star '{star}' stands in two files; ingest them into a store, whose latest version counts")
 
 
 def _truth(sources: Sequence[Source]) -> pl.DataFrame | None:
     """The truth that stands beside the light curves."""
     files = [folder / TRUTH for folder in dict.fromkeys(source.path.parent for source in sources)]
     tables = [pl.read_parquet(file, glob=False) for file in files if file.exists()]
-    return pl.concat(tables, how="diagonal") if tables else None
+    return pl.concat(tables, how="diagonal_relaxed").unique("star_id", keep="first") if tables else None
 
 
 def _target(target: Path, name: str) -> Path:

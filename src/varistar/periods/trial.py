@@ -5,7 +5,7 @@ from pathlib import Path
 
 from varistar.experiments.content import write_content
 from varistar.foundation.errors import DataError
-from varistar.foundation.params import read_section
+from varistar.foundation.params import lookup, read_params, read_section
 
 from .calibrate import calibrate
 from .settings import Preset
@@ -40,6 +40,6 @@ def train_trial(root: Path, name: str, preset: str | None = None, output: Path |
     output = output or root / "build/trials" / label
     uncalibrated = output.with_name(f"{output.name}.uncalibrated")
     content = train_variant(root, label, variant, uncalibrated, output.with_name(f"{output.name}.history.parquet"))
-    write_content(output, calibrate(content, [images / "calibration"]))
+    write_content(output, calibrate(content, [images / "calibration"], lookup(read_params(root), "accelerator")))
     shutil.rmtree(uncalibrated)
     return output

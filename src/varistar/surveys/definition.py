@@ -3,7 +3,7 @@
 Surveys stand in params.yaml under `surveys`, so that a new one is an entry there and no code.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -40,3 +40,12 @@ class Survey(Settings):
             if not first < last:
                 raise ValueError(f"{name} must run from the smaller to the larger value")
         return self
+
+
+def with_alias_ranges(given: dict[str, Any]) -> dict[str, Any]:
+    """A survey as JSON, of today or of before: an alias was a period once, and half the width of all `alias_width`."""
+    if "alias_width" not in given:
+        return given
+    width = given["alias_width"]
+    ranges = {name: [period * (1 - width), period * (1 + width)] for name, period in given["aliases"].items()}
+    return {key: value for key, value in given.items() if key != "alias_width"} | {"aliases": ranges}

@@ -1,6 +1,7 @@
 """A folder of files as a survey: read them all into a store, and say what was refused and what the cuts would take."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from varistar.bulk.engine import Engine
+from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import atomic_path
@@ -21,6 +23,7 @@ from varistar.lightcurves.store import LOSSES, REFUSED, Store, shard_bytes_for
 from varistar.lightcurves.table import LightCurves, concatenate
 
 FILES_PER_PIECE = 64
+ALONE = 10_000_000  # bytes of a file that is a piece by itself
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ def ingest(
     format: Format | None = None,
     mapping: Mapping[str, Any] | None = None,
     engine: Engine | int | None = None,
+    announce: Announce | None = None,
 ) -> Ingested | None:
     """Read files of any known format and append their stars to the store in `folder`.
 
@@ -62,6 +66,7 @@ def ingest(
     Parameters
     ----------
     engine : where the files are read, or a number of workers; see `as_engine`.
+    announce : is told before the work what it will take.
 
     Returns
     -------
@@ -86,9 +91,11 @@ def ingest(
         "mapping": mapping and dict(mapping),
         "cuts": cuts.model_dump(mode="json"),
     }
-    sizes = [len(piece.sources) for piece in pieces]
+    if sources:
+        size = sum(source.path.stat().st_size for source in sources)
+        foresee(parts, pieces, len(sources), 2 * size // len(sources), _try_piece, engine, announce, "file")
     take = partial(_take, store=Store(folder))
-    done = run_job(_read_piece, pieces, parts, key, take, engine, "ingest", _first_file, sizes)
+    done = run_job(_read_piece, pieces, parts, key, take, engine, "ingest", _first_file)
     if isinstance(done, str):
         raise DataError(done)
     return done
@@ -100,9 +107,11 @@ def _is_own(file: Path, folder: Path, parts: Path) -> bool:
 
 
 def _some_at_a_time(sources: Sequence[Source]) -> Iterator[list[Source]]:
-    """The sources in order: each Parquet file, which may be a shard of many stars, alone; others by the dozen."""
-    for is_parquet, alike in groupby(sources, key=lambda source: source.path.suffix == ".parquet"):
-        some, size = list(alike), 1 if is_parquet else FILES_PER_PIECE
+    """The sources in order: each shard, which may hold many stars, alone; other files by the dozen."""
+    for alone, alike in groupby(
+        sources, key=lambda source: source.rows is not None or source.path.stat().st_size > ALONE
+    ):
+        some, size = list(alike), 1 if alone else FILES_PER_PIECE
         yield from (some[start : start + size] for start in range(0, len(some), size))
 
 
@@ -135,6 +144,15 @@ def _read_piece(piece: Piece, target: Path) -> dict[str, Any]:
     if readable:
         _write_shard(readable, target, shards, piece.cuts)
     return {"files": files}
+
+
+def _try_piece(piece: Piece, files: int) -> int:
+    read = 0
+    for source in piece.sources[:files]:
+        with suppress(DataError):
+            source.read(piece.format, piece.mapping)
+            read += 1
+    return read
 
 
 def _kind(light_curves: LightCurves) -> tuple[Any, ...]:
@@ -213,7 +231,7 @@ def _read_back(taken: Sequence[_Taken]) -> Iterator[LightCurves]:
 
 def _read_losses(taken: Sequence[_Taken]) -> Iterator[pl.DataFrame]:
     for (target, shard), files in groupby(taken, key=lambda file: file[:2]):
-        losses = pl.read_parquet(_losses(target, shard))
+        losses = pl.read_parquet(_losses(target, shard), glob=False)
         yield from (losses[file.start : file.stop] for file in files)
 
 

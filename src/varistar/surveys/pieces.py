@@ -4,6 +4,7 @@ How the inputs are cut does not depend on the workers, and so neither do the res
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +12,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from varistar.foundation.errors import DataError
 from varistar.lightcurves.cuts import apply_cuts
 from varistar.lightcurves.inputs import file_stem
 from varistar.lightcurves.readers import Source
 from varistar.lightcurves.shards import is_shard, latest_rows, shard_rows
-from varistar.lightcurves.table import TIME_ORIGIN, LightCurves
+from varistar.lightcurves.table import TIME_ORIGIN, LightCurves, concatenate
 
 from .definition import Survey
 
@@ -35,11 +37,31 @@ class Passed(NamedTuple):
     source: str
 
 
+class Joined(NamedTuple):
+    """Light curves of several files, and the file of each."""
+
+    light_curves: LightCurves
+    sources: list[str]
+
+
 def cut_into_pieces(sources: Sequence[Source]) -> tuple[list[list[Source]], list[int]]:
     """Pieces of work and the number of stars in each: the rows of shards by the hundred, other files by the dozen, of
-    which each counts as one star."""
-    parts = [part for source in sources if source.path.suffix == ".parquet" for part in _cut(source)]
-    others = [source for source in sources if source.path.suffix != ".parquet"]
+    which each counts as one star.
+
+    Raises
+    ------
+    DataError
+        When there is nothing to cut.
+    """
+    if not sources:
+        raise DataError("there are no light curves but those of the output itself")
+    parts: list[tuple[Source, int]] = []
+    others: list[Source] = []
+    for source in sources:
+        if rows := _shard_rows(source):
+            parts += [(Source(source.path, some), len(some)) for some in rows]
+        else:
+            others.append(source)
     dozens = [others[start : start + FILES_PER_PIECE] for start in range(0, len(others), FILES_PER_PIECE)]
     return [[part] for part, _ in parts] + dozens, [size for _, size in parts] + [len(dozen) for dozen in dozens]
 
@@ -77,25 +99,32 @@ def read_passing(
     return passed, pl.concat(refused)
 
 
-def _cut(source: Source) -> Iterator[tuple[Source, int]]:
-    """A Parquet file in parts of at most `STARS_PER_PIECE` stars, each within a row group, and their sizes."""
+def join_alike(passed: Sequence[Passed]) -> Iterator[Joined]:
+    """Neighbours of one time system and flux unit joined, with the file of each star; for a network's batch costs the
+    same however few stars stand in it."""
+    for _, alike in groupby(passed, key=lambda one: (one.light_curves.time_system, one.light_curves.flux_unit)):
+        parts = list(alike)
+        sources = [one.source for one in parts for _ in one.light_curves.star_id]
+        yield Joined(concatenate([one.light_curves for one in parts]), sources)
+
+
+def _shard_rows(source: Source) -> list[NDArray[np.int64]]:
+    """The rows of a shard by at most `STARS_PER_PIECE`, each lot within a row group; none of another file."""
+    if source.path.suffix != ".parquet":
+        return []
     try:
         found = pq.read_metadata(source.path)
+        if not is_shard(found.metadata or {}):
+            return []
         rows = source.rows
-        if rows is None and is_shard(found.metadata or {}) and found.num_rows > STARS_PER_PIECE:
+        if rows is None:
             table = shard_rows(source.path)
             rows = latest_rows(table["star_id"].combine_chunks(), table["version"].to_numpy())
     except (pa.ArrowException, OSError, DataError):
-        yield source, 1  # damaged, as who reads it will say
-        return
-    if rows is None:
-        yield source, found.num_rows if is_shard(found.metadata or {}) else 1
-        return
+        return []  # damaged, as who reads it will say
     ends = np.cumsum([found.row_group(group).num_rows for group in range(found.num_row_groups)])
-    rows = np.sort(rows)
-    for group in np.split(rows, np.searchsorted(rows, ends[:-1])):
-        for part in np.array_split(group, -(-len(group) // STARS_PER_PIECE)) if len(group) else []:
-            yield Source(source.path, part), len(part)
+    groups = np.split(np.sort(rows), np.searchsorted(np.sort(rows), ends[:-1]))
+    return [lot for group in groups if len(group) for lot in np.array_split(group, -(-len(group) // STARS_PER_PIECE))]
 
 
 def _require_time_system(source: Source, light_curves: LightCurves, survey: Survey) -> None:
