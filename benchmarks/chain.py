@@ -44,10 +44,13 @@ from varistar.periods.representation import Representation
 from varistar.periods.variants import Variant
 from varistar.spectra.chunked import ChunkedTransform
 from varistar.surveys.definition import Survey
+from varistar.surveys.pieces import STARS_PER_PIECE
 
 SURVEY_STARS = 96_000_000
 MODELS = {"paper": "clump-8-16-32", "champion": "clump-log-distribution"}
 SAMPLE_INTERVAL = 0.1  # s
+LARGEST_ALONE = 10_000  # stars that one process is asked to do
+DOLLARS_PER_CORE_HOUR = 0.04  # of a cloud, to say what the survey would cost
 COLUMNS_READ = ("mag", "mag_err", "camera", "band", "quality")
 POINT_BYTES = 38  # of all columns, before compression
 
@@ -158,7 +161,7 @@ def measure_catalogs(root: Path, models: dict[str, Path], work: Path, sizes: lis
         store = work / f"store-{size}"
         Store(store).extend(repeated_survey(root, size))
         for name, model in models.items():
-            for workers in (1, 2):
+            for workers in (1, 2) if size <= LARGEST_ALONE else (2,):
                 words = ["predict", "periods", store, "--model", model, "--output", work / "catalog.parquet"]
                 seconds, memory = timed(root, *words, "--workers", workers)
                 catalogs.append(Catalog(size, name, workers, size / seconds, memory))
@@ -215,11 +218,17 @@ def print_plan(root: Path, parts: dict[str, dict[str, float]], example_seconds: 
     stars, points = rows.collect().row(0)
     raw = POINT_BYTES * points / stars
     print(f"\n{SURVEY_STARS} light curves, from these rates")
-    print(f"  store: {raw / 1e3:.0f} kB a star raw, {stored / stars / 1e3:.1f} kB as simulated and rounded;")
-    print(f"    {SURVEY_STARS * raw / 1e12:.1f} TB raw, {SURVEY_STARS * raw / SHARD_BYTES:.0f} shards of 128 MB")
+    print(f"  a star: {raw / 1e3:.0f} kB raw, {stored / stars / 1e3:.1f} kB as simulated, rounded and compressed")
+    print(
+        f"  the store: {SURVEY_STARS * raw / 1e12:.1f} TB raw, {SURVEY_STARS * raw / SHARD_BYTES:.0f} shards of 128 MB"
+    )
+    print(f"  {SURVEY_STARS / STARS_PER_PIECE:.0f} pieces of work")
     for name, seconds in parts.items():
         hours = SURVEY_STARS * sum(seconds.values()) / 3600
-        print(f"  {name}: {hours:.0f} core hours; {hours / 2 / 24:.1f} days on two cores, {hours / 64:.1f} h on 64")
+        print(
+            f"  {name}: {hours:.0f} core hours, ${hours * DOLLARS_PER_CORE_HOUR:.0f}; {hours / 2 / 24:.1f} days on two "
+            f"cores, {60 * hours / 64:.0f} min on 64"
+        )
     print(f"  training set of 10^6: {1e6 * example_seconds / 3600:.1f} h on two cores")
 
 
