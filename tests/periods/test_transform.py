@@ -83,6 +83,19 @@ def test_who_has_no_image_is_listed(project: Any, copied: Any, tmp_path: Path) -
     assert len(shown) == done.n_stars and not set(shown) & set(refused["star_id"])
 
 
+def test_a_truth_that_cannot_be_read_is_named_before_the_work(project: Any, tmp_path: Path) -> None:
+    shard = min((project.root / "data/light_curves").glob("part-*.parquet"))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / shard.name).write_bytes(shard.read_bytes())
+    (tmp_path / "in/truth.parquet").write_bytes(b"no table")
+    with pytest.raises(DataError, match=r"in/truth\.parquet: cannot be read: "):
+        transform_light_curves(project.root, [tmp_path / "in"], ["paper"], tmp_path / "out", ONE, "cpu")
+    pl.DataFrame({"star": [1]}).write_parquet(tmp_path / "in/truth.parquet")
+    with pytest.raises(DataError, match=r"in/truth\.parquet: lacks the column 'star_id' of words; it has star"):
+        transform_light_curves(project.root, [tmp_path / "in"], ["paper"], tmp_path / "out", ONE, "cpu")
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_nobody_to_show_is_an_error(project: Any, copied: Any, tmp_path: Path) -> None:
     survey = copied.params["periods"]["survey"]
     copied.change(**{f"surveys__{survey}__cuts__min_points": 10**6})

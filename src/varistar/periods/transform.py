@@ -81,6 +81,7 @@ def transform_light_curves(
     engine = for_device(engine, device)
     foresee(parts, pieces, sum(sizes), bytes_per_star, _try_piece, engine, announce)
     described = {name: {"representation": one.model_dump(mode="json"), "device": device} for name, one in shown.items()}
+    truth = _truth(sources)
     key = {
         "inputs": fingerprint(source.path for source in sources),
         "survey": survey.model_dump(mode="json"),
@@ -96,7 +97,7 @@ def transform_light_curves(
         with atomic_folder(folder) as whole:
             for name in shown:
                 written = [_target(target, name) for target in targets]
-                collect_arrays(whole / name, AXES, written, described[name], _truth(sources))
+                collect_arrays(whole / name, AXES, written, described[name], truth)
             refused = pl.concat([pl.read_parquet(_refused(target), glob=False) for target in targets])
             refused.write_parquet(whole / "refused.parquet", compression="zstd")
         return Transformed(folder, sum(one["stars"] for one in summaries), refused.height)
@@ -139,8 +140,18 @@ def _require_one_of_each(targets: Sequence[Path], name: str) -> None:
 def _truth(sources: Sequence[Source]) -> pl.DataFrame | None:
     """The truth that stands beside the light curves."""
     files = [folder / TRUTH for folder in dict.fromkeys(source.path.parent for source in sources)]
-    tables = [pl.read_parquet(file, glob=False) for file in files if file.exists()]
+    tables = [_read_truth(file) for file in files if file.exists()]
     return pl.concat(tables, how="diagonal_relaxed").unique("star_id", keep="first") if tables else None
+
+
+def _read_truth(file: Path) -> pl.DataFrame:
+    try:
+        truth = pl.read_parquet(file, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
+    if truth.schema.get("star_id") != pl.String:
+        raise DataError(f"{file}: lacks the column 'star_id' of words; it has {', '.join(truth.columns)}")
+    return truth
 
 
 def _target(target: Path, name: str) -> Path:

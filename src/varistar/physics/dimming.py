@@ -113,6 +113,7 @@ def spots_between(parameters: SpotParameters, regions: ActiveRegions, start: flo
 
 
 def effective_period_of(spots: Spots, start: float, stop: float) -> float:
+    """`effective_period` of given spots."""
     cos_0 = np.clip(-spots.offset / np.maximum(spots.swing, 1e-300), -1, 1)
     amplitude = (spots.swing * np.arccos(cos_0) + spots.offset * np.sqrt(1 - cos_0**2)) / np.pi
     weight = spots.depth * amplitude * (_area_before(spots, stop) - _area_before(spots, start))
@@ -130,6 +131,7 @@ def _area_before(spots: Spots, time: float) -> NDArray[np.float64]:
 
 
 def flux_of(spots: Spots, time: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`spot_flux` of given spots, at any times between the days for which they were chosen."""
     if np.any(time[1:] < time[:-1]):
         order = np.argsort(time)
         flux = np.empty_like(time)
