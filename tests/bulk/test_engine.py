@@ -233,6 +233,13 @@ def test_nobody_answers(pieces: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
         list(run_items(pieces.square, [1], read_engine("dask@tcp://127.0.0.1:9")))
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_nobody_answers_for_ray(pieces: ModuleType, address: str) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(ConfigError, match=rf"no Ray cluster answers at '{address}': .*refused"):
+        list(run_items(pieces.square, [1], read_engine(f"ray@{address}")))
+
+
 def test_workers_of_several_threads(pieces: ModuleType) -> None:
     distributed = pytest.importorskip("distributed")
     with (

@@ -6,6 +6,7 @@ Workers must see the same files under the same names, and have the same varistar
 import logging
 import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from varistar.foundation.errors import ConfigError, DataError
 
 from .pieces import ONE_THREAD, Failure, Item, Result, WorkerDied, attempt, work_off
 
+CONNECT_SECONDS = 30
 #: Nothing is reported to anybody; no worker is killed for the memory that others take.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -58,6 +60,7 @@ def _connected(workers: int, address: str | None) -> Iterator[Any]:
         yield ray
         return
     try:
+        _require_answer(address or "local")
         ray.init(
             address or "local",
             num_cpus=None if address else workers,
@@ -65,13 +68,20 @@ def _connected(workers: int, address: str | None) -> Iterator[Any]:
             logging_level=logging.CRITICAL,
             log_to_driver=False,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"no Ray cluster answers at '{address or 'local'}': {reason}") from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 @dataclass(frozen=True)
