@@ -195,7 +195,8 @@ if __name__ == "__main__":
 
 
 def start(folder: Path, engine: str, count: int, seconds: float, **environment: str) -> subprocess.Popen:
-    (folder / "main.py").write_text(MAIN)
+    if not (folder / "main.py").exists():  # another process may be reading it
+        (folder / "main.py").write_text(MAIN)
     return subprocess.Popen(
         [sys.executable, "main.py", engine, str(count), str(seconds)],
         cwd=folder,
