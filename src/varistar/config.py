@@ -11,8 +11,8 @@ from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import PARAMS, read_params
 from varistar.foundation.settings import Settings, validate
 from varistar.periods.settings import PeriodsSettings
+from varistar.sky.ground import SkySettings
 from varistar.surveys.definition import Survey
-from varistar.surveys.sky import SkySettings
 
 Size = Literal["smoke", "laptop", "study", "paper"]
 

@@ -17,8 +17,8 @@ from varistar.foundation.params import lookup, read_params, read_section
 from varistar.lightcurves.shards import read_shard, write_shard
 from varistar.lightcurves.table import LightCurves, concatenate
 from varistar.periods import baselines, calibrate, compare, evaluate, images, inject, simulate, templates, train
+from varistar.sky.ground import Sky, SkySettings, StarCounts, simulate_sky
 from varistar.surveys.definition import Survey
-from varistar.surveys.sky import Sky, SkySettings, StarCounts, simulate_sky
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARDS = 3

@@ -20,8 +20,8 @@ from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import LightCurves
 from varistar.periods.splits import SplitSettings, split_stars
 from varistar.periods.templates import TemplateSettings, build_templates, screen_stars, select_stars
+from varistar.sky.ground import Sky
 from varistar.surveys.definition import Survey
-from varistar.surveys.sky import Sky
 
 QUARTERS = SplitSettings(train=0.25, validation=0.25, calibration=0.25, test=0.25)
 

@@ -45,8 +45,8 @@ def simulate_survey(
     The folder receives light curves, a star catalog, the truth, and a datasheet; it is replaced as a whole.
     """
     from varistar.foundation.params import find_root, read_section
-    from varistar.surveys.sky import SkySettings
-    from varistar.surveys.snapshot import write_snapshot
+    from varistar.sky.ground import SkySettings
+    from varistar.sky.snapshot import write_snapshot
 
     settings = read_section(find_root(root), "sky", SkySettings)
     write_snapshot(settings, output)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from varistar.surveys.population import Kind, Star, draw_star
-from varistar.surveys.signals import damped_random_walk, magnitude_change
+from varistar.sky.population import Kind, Star, draw_star
+from varistar.sky.signals import damped_random_walk, magnitude_change
 
 
 def walk_by_recursion(normals: np.ndarray, time: np.ndarray, timescale: float) -> np.ndarray:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from varistar.surveys import ephemeris
-from varistar.surveys.cadence import (
+from varistar.sky import ephemeris
+from varistar.sky.cadence import (
     LOWEST,
     MOUNTS,
     SITES,
@@ -15,7 +15,7 @@ from varistar.surveys.cadence import (
     field_visits,
     site_nights,
 )
-from varistar.surveys.ephemeris import Direction
+from varistar.sky.ephemeris import Direction
 
 START, STOP = 58484.0, 59300.0
 SITE_OF = {camera: mount.site for mount in MOUNTS for camera in mount.cameras}

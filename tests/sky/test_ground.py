@@ -9,7 +9,7 @@ from varistar.foundation.errors import ConfigError
 from varistar.foundation.settings import validate
 from varistar.lightcurves.cuts import Cuts, apply_cuts
 from varistar.lightcurves.table import COLUMNS, LightCurves
-from varistar.surveys.sky import (
+from varistar.sky.ground import (
     Sky,
     SkySettings,
     StarCounts,

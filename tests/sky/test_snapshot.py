@@ -11,8 +11,8 @@ from varistar.foundation.errors import DataError
 from varistar.foundation.files import folder_hash
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import COLUMNS, concatenate
-from varistar.surveys.sky import SkySettings, StarCounts, simulate_field, simulate_sky, survey_nights
-from varistar.surveys.snapshot import CONTENT, SHARDS, write_snapshot
+from varistar.sky.ground import SkySettings, StarCounts, simulate_field, simulate_sky, survey_nights
+from varistar.sky.snapshot import CONTENT, SHARDS, write_snapshot
 
 SMALL = SkySettings(
     n_fields=35,

@@ -9,8 +9,8 @@ import pytest
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import read_json
 from varistar.lightcurves.table import LightCurves
-from varistar.surveys.likeness import BRIGHT, cadence_statistics, compare_with_cadence_stats
-from varistar.surveys.sky import SkySettings, StarCounts, simulate_sky
+from varistar.sky.ground import SkySettings, StarCounts, simulate_sky
+from varistar.sky.likeness import BRIGHT, cadence_statistics, compare_with_cadence_stats
 
 WINDOW = (58500.0, 58900.0)
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varistar.surveys import noise
-from varistar.surveys.cadence import Visits, field_visits, site_nights
-from varistar.surveys.ephemeris import Direction
-from varistar.surveys.noise import Exposures
+from varistar.sky import noise
+from varistar.sky.cadence import Visits, field_visits, site_nights
+from varistar.sky.ephemeris import Direction
+from varistar.sky.noise import Exposures
 
 PLACE = Direction(np.asarray(2.0), np.asarray(-0.6))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from varistar.surveys.streams import opaque_id, stream
+from varistar.sky.streams import opaque_id, stream
 
 
 def test_a_key_names_one_stream() -> None:

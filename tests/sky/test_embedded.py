@@ -9,8 +9,8 @@ import pytest
 from varistar.foundation.params import read_section
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import concatenate
-from varistar.surveys.sky import SkySettings
-from varistar.surveys.snapshot import write_snapshot
+from varistar.sky.ground import SkySettings
+from varistar.sky.snapshot import write_snapshot
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from varistar.surveys.population import KINDS, MAGNITUDES, Kind, Star, draw_star
+from varistar.sky.population import KINDS, MAGNITUDES, Kind, Star, draw_star
 
 CENTRE = (100.0, -30.0)
 

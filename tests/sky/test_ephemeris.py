@@ -5,8 +5,8 @@ import pytest
 from astropy.coordinates import SkyCoord, get_body
 from astropy.time import Time
 
-from varistar.surveys import ephemeris
-from varistar.surveys.ephemeris import Direction
+from varistar.sky import ephemeris
+from varistar.sky.ephemeris import Direction
 
 MJD = np.linspace(58484.0, 60312.0, 400)
 

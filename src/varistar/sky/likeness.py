@@ -3,7 +3,7 @@
 The real ones were measured once from 21 ASAS-SN light curves (Sky Patrol 2, g = 12.3 to 14.5) and from 11 of faint
 active galaxies, and are kept beside the real data as `asassn/cadence_stats.json`. This prints the table for them:
 
-    python -m varistar.surveys.likeness <folder of real data>/asassn/cadence_stats.json
+    python -m varistar.sky.likeness <folder of real data>/asassn/cadence_stats.json
 """
 
 import sys
@@ -19,7 +19,7 @@ from varistar.foundation.errors import DataError
 from varistar.foundation.files import read_json
 from varistar.lightcurves.table import LightCurves
 
-from .sky import SkySettings, simulate_sky
+from .ground import SkySettings, simulate_sky
 
 Array = NDArray[np.float64]
 

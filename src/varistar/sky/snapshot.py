@@ -15,7 +15,7 @@ from varistar.foundation.files import atomic_folder
 from varistar.lightcurves.shards import write_shard
 from varistar.lightcurves.table import COLUMNS, concatenate
 
-from .sky import CATALOG, SURVEY, TRUTH, Sky, SkySettings, iterate_fields
+from .ground import CATALOG, SURVEY, TRUTH, Sky, SkySettings, iterate_fields
 
 #: A set is cut into at least this many shards; no shard parts a field, since its stars share their exposures.
 SHARDS = 16
