@@ -4,9 +4,9 @@ Beside the columns of the light curve a row has `star_id`, `version` and `n_poin
 time system and flux unit. Lists of numbers are kept flat on disk, so that reading gives the flat values and offsets of
 a `LightCurves` without a Python loop over stars. No list or element is ever null: a missing number is NaN.
 
-Encodings were chosen by measurement (ours). Measured numbers (`flux`, `mag` and their errors) are split into byte
-streams, which lets Zstandard find what their exponents have in common. Times are plain, in pages that hold many stars:
-stars of one field share their times, and a repeat costs next to nothing. What takes few values is a dictionary.
+Encodings were chosen by measurement (ours). Measured numbers (`flux`, `mag`, their errors and limits) are split into
+byte streams, which lets Zstandard find what their exponents have in common. Times are plain, in pages that hold many
+stars: stars of one field share their times, and a repeat costs next to nothing. What takes few values is a dictionary.
 """
 
 import json
@@ -34,8 +34,8 @@ ROW_GROUP_BYTES = 16_000_000
 
 _PAGE_BYTES = 8_000_000
 _COMPRESSION_LEVEL = 9
-_BYTE_STREAMS = ("flux", "flux_err", "mag", "mag_err")
-_DICTIONARIES = ("limit", "fwhm", "camera", "band", "quality")
+_BYTE_STREAMS = ("flux", "flux_err", "mag", "mag_err", "limit")
+_DICTIONARIES = ("fwhm", "camera", "band", "quality")
 _ROW_COLUMNS = ("star_id", "version", "n_points")
 _TEXT = tuple(name for name, column in COLUMNS.items() if column.dtype is np.str_)
 
@@ -167,6 +167,8 @@ def _to_arrow(lightcurves: LightCurves, versions: NDArray[np.int32]) -> pa.Table
     fields = [pa.field(name, array.type, False) for name, array in zip(_ROW_COLUMNS, arrays, strict=True)]
     for name in (name for name in COLUMNS if name in lightcurves.columns):
         values = pa.array(lightcurves[name].astype(COLUMNS[name].dtype, copy=False))
+        if isinstance(values, pa.ChunkedArray):  # what text becomes when it is long
+            values = values.combine_chunks()
         kind = pa.list_(pa.field("element", values.type, nullable=False))
         arrays.append(pa.ListArray.from_arrays(offsets, values, type=kind))
         fields.append(pa.field(name, kind, nullable=False))

@@ -3,10 +3,11 @@
 Four sites on three continents carry five mounts of four cameras each, as ASAS-SN's do. A field belongs to one camera
 of every mount that can see it, and some fields lie where two pointings overlap. The times then follow from the sky: a
 mount exposes the field on some of the clear nights on which it stands high enough in the dark. Season, day, sidereal
-and lunar patterns are therefore in the times for the reason for which they are in real ones.
+and lunar patterns are therefore in the times for the reason for which they are in real ones. Two of the mounts worked
+in the V band until autumn 2018 and went on in g, with other camera codes; the others have always worked in g.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -19,21 +20,43 @@ from .streams import stream
 
 #: The Sun is lower than this in the dark, and a field is observed above this altitude and within this hour angle.
 TWILIGHT = np.radians(-12.0)
-LOWEST = np.radians(29.0)
-HOUR_ANGLE = np.radians(15.0 * 4.6)
-MOON_DISTANCE = np.radians(20.0)
+LOWEST = np.radians(25.0)
+HOUR_ANGLE = np.radians(15.0 * 5.6)
+MOON_DISTANCE = np.radians(40.0)
+#: A field that is up for fewer hours than this in a night is visited less often.
+ENOUGH_HOURS = 2.0
+#: On this share of nights a camera visits the field when its mount's plan says, and on this share because it says so.
+AT_PLANNED_TIME, AS_PLANNED = 0.8, 0.35
+#: Planned times are kept to this part of the hours in which the field is up.
+PUNCTUAL = 0.08
+#: On this share of nights a camera's turns are evenly spaced, else random.
+REGULAR = 0.6
+#: Visits crowd towards the field's culmination, with this power of the altitude's sine.
+CULMINATION = 3.0
+#: Within this time [d] of a visit with the same pointing, this share of visits is left out.
+RECENT = 0.6
+LEFT_OUT = 0.7
+#: All of a site's mounts stood still [MJD]: the spring of 2020.
+CLOSURES = {"CTIO": (58931.0, 58978.0), "SAAO": (58933.0, 58980.0), "McDonald": (58933.0, 58955.0)}
+#: Outages of a mount: a year has so many, and they last so long [d], exponentially.
+OUTAGES_PER_YEAR, OUTAGE_DAYS = 0.8, 22.0
 #: Times considered in a night: every half hour, within seven hours of midnight.
 HOURS = np.arange(-7.0, 7.01, 0.5)
 #: Sky under a full Moon at 90 degrees from the field, in units of the dark sky: 1.2 mag deeper exposures without it.
 FULL_MOON = 4.0
-OVERLAP = 0.35
+OVERLAP = 0.5
 #: A field that more mounts than this can reach gets fewer visits from each.
 ENOUGH_MOUNTS = 3
 #: A mount takes a field that culminates this much above its lowest altitude.
-HEADROOM = np.radians(8.0)
-SECOND_VISIT = 0.06
-SPLIT_VISIT = 0.022
-SPLIT_DELAY = 0.00125
+HEADROOM = np.radians(16.0)
+SECOND_VISIT = 0.012
+#: A visit is three dithers this far apart [d], which are co-added; now and then they make two rows.
+DITHER = 0.00125
+SPLIT_VISIT = 0.011
+#: Before any mount's first night [MJD].
+FIRST_NIGHT = 56000.0
+#: From here on mounts visit a field less and less often [MJD].
+FULL_RATE_UNTIL = 58484.5
 
 
 class Site(NamedTuple):
@@ -46,12 +69,21 @@ class Site(NamedTuple):
 
 
 class Mount(NamedTuple):
-    """Four cameras on a mount; its chance to visit a field on an open night, first night, and own share of flags."""
+    """Four cameras on a mount, in one band between two MJD.
+
+    Its chance to visit a field on an open night, and by how much of itself that falls in a year; its images' width
+    [pixel], how much deeper they are than others' [mag], and the share of rows that it flags beyond those of clouds.
+    """
 
     site: Site
     cameras: tuple[str, str, str, str]
-    visit: float
+    band: str
     first_night: float
+    last_night: float
+    visit: float
+    decline: float
+    fwhm: float
+    depth: float
     flagged: float
 
 
@@ -60,12 +92,15 @@ MCDONALD = Site("McDonald", -104.02, 30.68, 0.60)
 CTIO = Site("CTIO", -70.80, -30.17, 0.76)
 SAAO = Site("SAAO", 20.81, -32.38, 0.62)
 SITES = (HALEAKALA, MCDONALD, CTIO, SAAO)
+EVER = np.inf
 MOUNTS = (
-    Mount(HALEAKALA, ("bA", "bB", "bC", "bD"), 0.29, 0.0, 0.00),
-    Mount(MCDONALD, ("bq", "br", "bs", "bt"), 0.28, 0.0, 0.10),
-    Mount(CTIO, ("bE", "bF", "bG", "bH"), 0.27, 0.0, 0.00),
-    Mount(CTIO, ("bi", "bj", "bk", "bl"), 0.28, 0.0, 0.00),
-    Mount(SAAO, ("bm", "bn", "bo", "bp"), 0.27, 58568.0, 0.03),
+    Mount(HALEAKALA, ("ba", "bb", "bc", "bd"), "V", 56200.0, 58451.0, 0.30, 0.0, 1.62, 0.10, 0.04),
+    Mount(CTIO, ("be", "bf", "bg", "bh"), "V", 56770.0, 58386.0, 0.32, 0.0, 1.47, -0.10, 0.06),
+    Mount(HALEAKALA, ("bA", "bB", "bC", "bD"), "g", 58452.0, EVER, 0.47, 0.10, 1.98, 0.26, 0.00),
+    Mount(MCDONALD, ("bq", "br", "bs", "bt"), "g", 58010.0, EVER, 0.50, 0.10, 1.45, -0.03, 0.09),
+    Mount(CTIO, ("bE", "bF", "bG", "bH"), "g", 58390.0, EVER, 0.66, 0.07, 1.44, -0.05, 0.00),
+    Mount(CTIO, ("bi", "bj", "bk", "bl"), "g", 58010.0, EVER, 0.66, 0.04, 1.44, 0.00, 0.00),
+    Mount(SAAO, ("bm", "bn", "bo", "bp"), "g", 58074.0, EVER, 0.52, 0.05, 1.48, 0.05, 0.03),
 )
 
 
@@ -103,17 +138,17 @@ class Visits:
     ----------
     time : mid-exposure [MJD UTC]
     camera : camera codes
+    visit : exposures of one visit, minutes apart and under one sky, have the same number
     airmass, cloud : airmass, and extinction by cloud [mag]
     moon_sky : the sky's brightness from the Moon, in units of the dark sky
-    flagged : the mount's own share of flagged rows
     """
 
     time: Array
     camera: NDArray[np.str_]
+    visit: NDArray[np.int64]
     airmass: Array
     cloud: Array
     moon_sky: Array
-    flagged: Array
 
     def take(self, points: NDArray) -> Self:
         """The exposures at these indices, or where this mask is true."""
@@ -125,23 +160,37 @@ def site_nights(seed: int, start: float, stop: float) -> dict[str, Nights]:
     return {site.name: _nights(seed, site, start, stop) for site in SITES}
 
 
-def field_visits(seed: int, field: int, place: Direction, nights: dict[str, Nights]) -> Visits:
+def field_visits(seed: int, field: int, place: Direction, nights: dict[str, Nights], coadded: bool = True) -> Visits:
     """When the survey exposes the field at `place` [rad], and under which sky.
 
     Each mount points one of its cameras there, and with probability `OVERLAP` a second one; every camera that can see
-    the field visits it on a random part of its open nights.
+    the field visits it on a random part of its open nights. The three dithers of a visit are one row where they are
+    `coadded` (but for a few, which are two), and three rows else.
     """
     rng = stream(seed, "pointing", field)
     pointings = rng.permutation(4)[: 2 if rng.random() < OVERLAP else 1]
     mounts = [mount for mount in MOUNTS if _highest(mount.site, place) > LOWEST + HEADROOM]
-    share = min(1.0, ENOUGH_MOUNTS / len(mounts))
-    parts = [
-        _camera_visits(stream(seed, "visits", field, mount.cameras[pointing]), mount, pointing, share, place, nights)
-        for mount in mounts
-        for pointing in pointings
-    ]
+    share = min(1.0, ENOUGH_MOUNTS / sum(mount.last_night == EVER for mount in mounts))
+    parts = []
+    for pointing in pointings:
+        cameras = [_camera_visits(seed, field, mount, pointing, share, place, nights) for mount in mounts]
+        parts.append(_without_recent(stream(seed, "schedule", field, int(pointing)), _joined(cameras)))
+    joined = _joined(parts)
+    rows = _dithered(stream(seed, "dithers", field), joined, coadded)
+    return rows.take(np.argsort(rows.time, kind="stable"))
+
+
+def _joined(parts: list[Visits]) -> Visits:
+    """The visits of all cameras in order of time, numbered."""
     joined = Visits(*(np.concatenate([getattr(p, name) for p in parts]) for name in Visits.__dataclass_fields__))
-    return joined.take(np.argsort(joined.time, kind="stable"))
+    joined = joined.take(np.argsort(joined.time, kind="stable"))
+    return replace(joined, visit=np.arange(len(joined.time)))
+
+
+def _without_recent(rng: np.random.Generator, visits: Visits) -> Visits:
+    """The survey's schedule: a field that another camera has just had is more often left for another night."""
+    recent = np.diff(visits.time, prepend=-np.inf) < RECENT
+    return visits.take(~(recent & (rng.random(len(recent)) < LEFT_OUT)))
 
 
 def _highest(site: Site, place: Direction) -> float:
@@ -188,39 +237,65 @@ def _weather(rng: np.random.Generator, site: Site, midnight: Array) -> tuple[NDA
     return badness < threshold, 0.36 * np.exp(1.6 * np.minimum(badness - threshold, 0.0))
 
 
+def _standing_still(seed: int, mount: Mount, night: Array) -> NDArray[np.bool_]:
+    """The nights on which a mount does not work: its own outages, and its site's closure."""
+    rng = stream(seed, "outages", mount.cameras[0])
+    number = int(np.ceil(OUTAGES_PER_YEAR * (night[-1] - FIRST_NIGHT) / 365.25)) + 50
+    start = FIRST_NIGHT + np.cumsum(rng.exponential(365.25 / OUTAGES_PER_YEAR, number))
+    stop = start + rng.exponential(OUTAGE_DAYS, number)
+    first, last = CLOSURES.get(mount.site.name, (np.inf, -np.inf))
+    out = np.searchsorted(start, night) > np.searchsorted(np.sort(stop), night)
+    return out | ((night >= first) & (night < last))
+
+
 def _camera_visits(
-    rng: np.random.Generator, mount: Mount, pointing: int, share: float, place: Direction, nights: dict[str, Nights]
+    seed: int, field: int, mount: Mount, pointing: int, share: float, place: Direction, nights: dict[str, Nights]
 ) -> Visits:
     """One camera's exposures of the field, to the nearest 1e-5 d; a night draws its numbers whether used or not."""
+    rng = stream(seed, "visits", field, mount.cameras[pointing])
     sky = nights[mount.site.name]
     sine_altitude = ephemeris.sine_altitude(place, sky.sidereal, np.radians(mount.site.latitude))
     hour_angle = (sky.sidereal - place.ra + np.pi) % (2 * np.pi) - np.pi
     distance = ephemeris.separation(place, sky.moon)
     seen = sky.dark & (sine_altitude > np.sin(LOWEST)) & (np.abs(hour_angle) < HOUR_ANGLE) & (distance > MOON_DISTANCE)
-    weight = np.cumsum(np.where(seen, np.abs(sine_altitude), 0.0), axis=1)
+    weight = np.cumsum(np.where(seen, np.abs(sine_altitude) ** CULMINATION, 0.0), axis=1)
 
-    chances = share * mount.visit * np.array([1.0, SECOND_VISIT])
+    night = sky.time[:, 0]
+    hours = np.sum(seen, axis=1) * (HOURS[1] - HOURS[0])
+    years = np.maximum(night - FULL_RATE_UNTIL, 0.0) / 365.25
+    chance = share * mount.visit * np.exp(-mount.decline * years) * np.minimum(hours / ENOUGH_HOURS, 1.0)
+    at_work = (night > mount.first_night) & (night < mount.last_night) & ~_standing_still(seed, mount, night)
+    plan = stream(seed, "plan", field, mount.cameras[0]).random((2, len(weight)))
     rows, columns = [], []
-    for chance in chances:
-        turn, when = rng.random((2, len(weight)))
-        visited = sky.open & (turn < chance) & (weight[:, -1] > 0) & (sky.time[:, 0] > mount.first_night)
+    for often in (1.0, SECOND_VISIT):
+        turn, when = _turns(rng, len(weight)), rng.random(len(weight))
+        if often == 1.0:
+            turn = np.where(rng.random(len(weight)) < AS_PLANNED, plan[0], turn)
+            about = np.clip(plan[1] + PUNCTUAL * rng.standard_normal(len(weight)), 0.0, 0.999)
+            when = np.where(rng.random(len(weight)) < AT_PLANNED_TIME, about, when)
+        visited = sky.open & at_work & (turn < often * chance) & (weight[:, -1] > 0)
         rows.append(np.flatnonzero(visited))
         columns.append(np.argmax(weight > (when * weight[:, -1])[:, None], axis=1)[visited])
     row, column = np.concatenate(rows), np.concatenate(columns)
 
     step = (HOURS[1] - HOURS[0]) / 24.0
-    time = sky.time[row, column] + step * rng.uniform(-0.5, 0.5, len(row))
+    time = sky.time[row, column] + step * rng.uniform(-1.0, 1.0, len(row))
     patchy = sky.cloud[row] * rng.lognormal(0.0, 0.5, len(row))
     moon_sky = sky.moon_sky[row, column] * _scattering(distance[row, column])
-    visits = Visits(
+    return Visits(
         time=np.round(time, 5),
         camera=np.full(len(row), mount.cameras[pointing]),
+        visit=np.zeros(len(row), dtype=np.int64),
         airmass=1.0 / sine_altitude[row, column],
         cloud=patchy,
         moon_sky=moon_sky,
-        flagged=np.full(len(row), mount.flagged),
     )
-    return _with_split_exposures(rng, visits)
+
+
+def _turns(rng: np.random.Generator, nights: int) -> Array:
+    """A number in [0, 1) for each night; many in a row are spread evenly, as multiples of the golden ratio are."""
+    even = (rng.random() + np.arange(nights) * (np.sqrt(5.0) - 1.0) / 2.0) % 1.0
+    return np.where(rng.random(nights) < REGULAR, even, rng.random(nights))
 
 
 def _scattering(distance: Array) -> Array:
@@ -229,9 +304,11 @@ def _scattering(distance: Array) -> Array:
     return (10**5.36 * (1.06 + np.cos(distance) ** 2) + 10 ** (6.15 - degrees / 40.0)) / 250775.0
 
 
-def _with_split_exposures(rng: np.random.Generator, visits: Visits) -> Visits:
-    """A few visits come as two rows two minutes apart, because their dithers were not co-added."""
-    split = np.flatnonzero(rng.random(len(visits.time)) < SPLIT_VISIT)
-    doubled = visits.take(np.concatenate([np.arange(len(visits.time)), split]))
-    doubled.time[len(visits.time) :] += SPLIT_DELAY
-    return doubled
+def _dithered(rng: np.random.Generator, visits: Visits, coadded: bool) -> Visits:
+    """The rows that the three dithers of each visit make."""
+    number = np.arange(len(visits.time))
+    split = rng.random(len(number)) < SPLIT_VISIT
+    rows = np.concatenate([number, number[split]] if coadded else [number, number, number])
+    steps = [np.zeros(len(number)), np.ones(split.sum())] if coadded else [np.full(len(number), k) for k in (-1, 0, 1)]
+    dithered = visits.take(rows)
+    return replace(dithered, time=np.round(dithered.time + DITHER * np.concatenate(steps), 5))

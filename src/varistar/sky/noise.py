@@ -1,14 +1,19 @@
 """How deep an exposure is, and what the simulated survey measures of a star in it.
 
 Errors follow the depth alone, as ASAS-SN's do: `flux_err` is a fifth of the flux at the 5-sigma limit. The true
-scatter is larger, and is made of the parts that real residuals show: photon noise somewhat above the stated error, a
-floor that does not average down within a night, offsets between cameras, slow drifts of each camera, sensitivity to
-focus, airmass and moonlight (hence power at the day, the month and the year), and outliers. Their sizes were chosen so
-that the table of `likeness` agrees.
+scatter is larger, and is made of the parts that real residuals show: photon noise somewhat above the stated error, and
+errors of calibration that the dithers of one visit share. Those have a floor that does not average down, with heavy
+tails, in part common to all stars of the field; offsets between cameras; drifts of each camera over weeks and months;
+responses to focus, airmass, moonlight and season (hence power at the day, the month and the year); and bad exposures,
+most of them too faint. Stars brighter than the saturation limit are measured badly.
+
+The sizes of these parts were fitted by hand to the first, third and fifth year of 21 real light curves, through the
+table of `realism`, and are judged on the other years.
 """
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +21,65 @@ from numpy.typing import NDArray
 from varistar.lightcurves.magnitudes import AB_ZERO_POINT
 
 from . import ephemeris
-from .cadence import Visits
+from .cadence import FULL_RATE_UNTIL, MOUNTS, Visits
 from .ephemeris import Array, Direction
 from .streams import stream
 
-#: 5-sigma limit at the zenith of a dark clear night, and what an airmass more costs [mag].
-DARK_LIMIT = 18.36
+#: 5-sigma limit at the zenith of a dark clear night, and what an airmass more costs [mag]; V is shallower than g.
+DARK_LIMIT = {"g": 18.93, "V": 18.2}
 EXTINCTION = 0.45
-#: Mean time between changes of a camera's focus, and time over which its errors drift [d].
+#: Three dithers reach deeper than one by this [mag].
+COADDED_GAIN = 1.25 * np.log10(3.0)
+#: Light lost at the edge of a camera's field, 2.3 degrees from its centre [mag].
+VIGNETTING = 0.35
+FIELD_RADIUS = 2.3
+#: The depth is known in each quarter of the field, at this distance from the centre in both directions [deg].
+QUARTER = 1.1
+#: Each camera's pointing differs from the field's centre by this [deg].
+POINTING = 0.2
+#: Mean time between changes of a camera's focus [d]; times between the nodes of a camera's drifts [d], their size.
 FOCUS_BLOCK_DAYS = 60.0
-DRIFT_DAYS = 150.0
-#: Step of limits [mag] and widths [pixel].
-FINE_STEP = 1.0 / 64.0
+DRIFTS = ((3.0, 0.006), (25.0, 0.004), (150.0, 0.008))
+#: Scatter of calibration: of all stars of a field [mag], share of visits with wide errors, and how much wider.
+COMMON = 0.006
+WIDE_SHARE = 0.12
+WIDE = 2.8
+#: Share of visits that are bad, their mean error [mag], and how many of them are too faint.
+BAD_SHARE = 0.028
+BAD_SIZE = 0.058
+BAD_FAINT = 0.75
+#: Share of rows that failed, and hold noise alone.
+FAILED = 0.0006
+#: Scatter of calibration that the dithers of a visit do not share [mag].
+DITHER_SCATTER = 0.003
+#: Errors of a star that all cameras share in a night: time between their nodes [d], and their median size [mag].
+NIGHT_DAYS, NIGHT = 1.5, 0.012
+#: Stars brighter than this saturate [mag].
+SATURATION = 11.2
+#: Steps of limits [mag] and of widths [pixel].
+LIMIT_STEP = 1.0 / 256.0
+WIDTH_STEP = 1.0 / 64.0
+MAG_ERR_STEP = 1.0 / 4096.0
 #: Errors from moonlight stop growing at this sky, in units of the dark one.
 BRIGHT_SKY = 4.0
+
+MOUNT_OF = {camera: mount for mount in MOUNTS for camera in mount.cameras}
+
+
+class Cameras(NamedTuple):
+    """The `k` cameras of a field, and which of them took each of its `m` exposures.
+
+    Attributes
+    ----------
+    code, band : text, shape (k,)
+    centre : pointing relative to the field's centre [deg], shape (k, 2)
+    of : the camera of each exposure, shape (m,)
+    """
+
+    code: NDArray[np.str_]
+    band: NDArray[np.str_]
+    centre: Array
+    of: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -39,82 +89,112 @@ class Exposures:
     Attributes
     ----------
     visits : when, with which camera, and under which sky
-    limit : 5-sigma limiting magnitude, in steps of 1/64
-    flux_err : a fifth of the flux at the limit [mJy], to one percent
-    fwhm : width of the point-spread function [pixel], in steps of 1/64
+    limit : 5-sigma limiting magnitude on the camera's axis
+    fwhm : width of the point-spread function [pixel], one for the image, in steps of 1/64
     quality : 0 good, 1 flagged (ASAS-SN's B)
+    shift : error of calibration [mag] that all stars share
+    cameras : which camera took which exposure
     """
 
     visits: Visits
     limit: Array
-    flux_err: Array
     fwhm: Array
     quality: NDArray[np.int32]
+    shift: Array
+    cameras: Cameras
 
-    def take(self, points: NDArray) -> Self:
-        """The exposures at these indices, or where this mask is true."""
-        rest = (self.limit[points], self.flux_err[points], self.fwhm[points], self.quality[points])
-        return type(self)(self.visits.take(points), *rest)
+    def at(self, quarter: tuple[int, int]) -> Self:
+        """The same exposures in a quarter of the field, shallower off a camera's axis, with limits in steps.
+
+        The stars of a quarter share their limits, as all stars of a field do their times, so that a store packs well.
+        """
+        off_axis = np.sum((self.cameras.centre - QUARTER * np.asarray(quarter)) ** 2, axis=1) / FIELD_RADIUS**2
+        return replace(self, limit=to_steps(self.limit - (VIGNETTING * off_axis)[self.cameras.of], LIMIT_STEP))
+
+    @cached_property
+    def flux_err(self) -> Array:
+        """A fifth of the flux at the limit [mJy], to four digits."""
+        return to_bits(limit_flux(self.limit) / 5.0, 13)
 
 
-def expose(seed: int, field: int, place: Direction, visits: Visits) -> Exposures:
-    """Give the visits of a field their depth, sharpness and flags.
+def expose(seed: int, field: int, place: Direction, visits: Visits, coadded: bool = True) -> Exposures:
+    """Give the visits of a field their depth, sharpness, flags, and the errors that all its stars share.
 
     Depth falls with airmass, cloud, moonlight and, near the Galactic plane, crowding; cloud flags an exposure.
     """
     rng = stream(seed, "depth", field)
-    cameras, index = np.unique(visits.camera, return_inverse=True)
+    cameras = _cameras(seed, field, visits)
+    mounts = [MOUNT_OF[str(code)] for code in cameras.code]
     crowding = 0.55 * np.exp(-np.abs(np.degrees(ephemeris.galactic_latitude(place))) / 8.0)
-    zero = DARK_LIMIT - crowding + rng.normal(0.0, 0.15) + _camera_normal(seed, cameras, "zero") * 0.16
-    zero = zero + rng.normal(0.0, 0.10, len(cameras))
+    zero = np.array([DARK_LIMIT[mount.band] + mount.depth for mount in mounts]) - crowding + rng.normal(0.0, 0.12)
+    zero = zero + _camera_normal(seed, cameras.code, "zero") * 0.12 + rng.normal(0.0, 0.08, len(mounts))
+    if not coadded:
+        zero = zero - COADDED_GAIN
+    n_visits = int(visits.visit.max()) + 1 if len(visits.visit) else 0
+    patchy = np.abs(rng.normal(0.0, 0.33, n_visits))[visits.visit]
     limit = (
-        zero[index]
+        zero[cameras.of]
         - EXTINCTION * (visits.airmass - 1.0)
-        - 1.7 * visits.cloud
+        - 2.7 * visits.cloud
         - 1.25 * np.log10(1.0 + visits.moon_sky)
-        - np.abs(rng.normal(0.0, 0.15, len(index)))
+        - patchy
     )
-    doubtful = 0.03 + 0.9 / (1.0 + np.exp((0.42 - visits.cloud) / 0.08)) + visits.flagged
-    limit = to_steps(limit, FINE_STEP)
     return Exposures(
         visits=visits,
         limit=limit,
-        flux_err=to_bits(limit_flux(limit) / 5.0, 7),
-        fwhm=to_steps(_focus(seed, rng, cameras, index, visits.time), FINE_STEP),
-        quality=(rng.random(len(index)) < doubtful).astype(np.int32),
+        fwhm=to_steps(_focus(seed, rng, cameras, mounts, visits), WIDTH_STEP),
+        quality=_flags(rng, cameras, mounts, visits),
+        shift=(COMMON * _heavy_tailed(rng, n_visits))[visits.visit],
+        cameras=cameras,
     )
 
 
-def measure(rng: np.random.Generator, flux: Array, exposures: Exposures) -> Array:
-    """What the survey measures of a star of true `flux` [mJy, shape (m,)], before rounding.
+def quarter_of(east: float, north: float) -> tuple[int, int]:
+    """The quarter of the field in which a star stands, `east` and `north` of the centre: signs."""
+    return 1 if east > 0 else -1, 1 if north > 0 else -1
+
+
+def measure(rng: np.random.Generator, mag: Array, exposures: Exposures) -> Array:
+    """What the survey measures [mJy] of a star of true magnitude `mag`, shape (m,), before rounding.
 
     The star's own weaknesses (floor, offsets, drifts, response to focus and sky) are drawn from `rng` as well.
+
+    Parameters
+    ----------
+    exposures : in the star's quarter (`Exposures.at`)
     """
-    visits = exposures.visits
-    cameras, index = np.unique(visits.camera, return_inverse=True)
-    shift = _camera_errors(rng, cameras, index, visits.time) + _sky_errors(rng, exposures)
-    shift += rng.lognormal(0.0, 0.22) * _floor(flux) * rng.standard_normal(len(flux))
-    shift += _outliers(rng, len(flux))
-    photon = rng.lognormal(np.log(1.15), 0.12) * exposures.flux_err * rng.standard_normal(len(flux))
-    failed = rng.random(len(flux)) < 0.0015
-    return np.where(failed, 0.0, flux * 10.0 ** (-0.4 * shift)) + photon
+    visits, points = exposures.visits, len(mag)
+    mean = float(np.median(mag)) if points else np.inf
+    bleed = max(SATURATION - mean, 0.0)
+    shift = exposures.shift + _camera_errors(rng, exposures, bleed) + _sky_errors(rng, exposures)
+    n_visits = int(visits.visit.max()) + 1 if points else 0
+    shift += _nightly(rng, visits.time)
+    own = rng.lognormal(0.0, 0.25) * _floor(mean) * _heavy_tailed(rng, n_visits) + _bad(rng, n_visits)
+    shift += own[visits.visit]
+    shift += (DITHER_SCATTER + 0.03 * bleed) * rng.standard_normal(points)
+    photon = rng.lognormal(np.log(1.15), 0.12) * exposures.flux_err * rng.standard_normal(points)
+    failed = rng.random(points) < FAILED
+    return np.where(failed, 0.0, limit_flux(mag + shift)) + photon
 
 
 def limit_flux(limit: Array) -> Array:
     """Flux [mJy] of a magnitude."""
-    return 10.0 ** (-0.4 * (limit - AB_ZERO_POINT))
+    return np.exp((-0.4 * np.log(10.0)) * (limit - AB_ZERO_POINT))
 
 
 def round_like_a_table(flux: Array, exposures: Exposures, steps_per_error: float) -> tuple[Array, Array, Array]:
     """Flux, `mag` and `mag_err` as they are written down; the magnitudes are NaN where the flux is below the limit.
 
-    Flux and magnitude are rounded to steps of which at least `steps_per_error` fit into their error, `mag_err` to four
-    bits. All steps are powers of two: the numbers are exact in 32 bits, end in zeros, and therefore pack well.
+    Flux and magnitude are rounded to steps of which at least `steps_per_error` fit into their error, `mag_err` to steps
+    of 2.4e-4 or to five bits. All steps are powers of two: the numbers are exact in 32 bits, end in zeros, and pack
+    well.
     """
-    flux = to_steps(flux, binary_step(exposures.flux_err / steps_per_error))
-    detected = flux >= limit_flux(exposures.limit)
+    flux_err = exposures.flux_err
+    flux = to_steps(flux, binary_step(flux_err / steps_per_error))
+    detected = flux >= 5.0 * flux_err
     safe = np.where(detected, flux, 1.0)
-    mag_err = to_bits(2.5 / np.log(10.0) * exposures.flux_err / safe, 4)
+    mag_err = flux_err / safe / 0.92  # the constant of Sky Patrol's tables; 2.5 / ln 10 is 1/0.921
+    mag_err = to_steps(mag_err, np.maximum(MAG_ERR_STEP, binary_step(mag_err) / 16.0))
     mag = to_steps(AB_ZERO_POINT - 2.5 * np.log10(safe), binary_step(mag_err / steps_per_error))
     return flux, np.where(detected, mag, np.nan), np.where(detected, mag_err, np.nan)
 
@@ -134,63 +214,93 @@ def to_bits(values: Array, bits: int) -> Array:
     return to_steps(values, binary_step(values) * 2.0 ** (1 - bits))
 
 
+def _cameras(seed: int, field: int, visits: Visits) -> Cameras:
+    codes, index = np.unique(visits.camera, return_inverse=True)
+    centre = [stream(seed, "centre", field, str(code)).normal(0.0, POINTING, 2) for code in codes]
+    return Cameras(codes, np.array([MOUNT_OF[str(code)].band for code in codes]), np.reshape(centre, (-1, 2)), index)
+
+
 def _camera_normal(seed: int, cameras: NDArray[np.str_], what: str) -> Array:
     """A standard normal that belongs to each camera, the same in every field."""
     return np.array([stream(seed, what, str(camera)).standard_normal() for camera in cameras])
 
 
-def _focus(
-    seed: int, rng: np.random.Generator, cameras: NDArray[np.str_], index: NDArray[np.intp], time: Array
-) -> Array:
-    """Widths: cameras are sharp (1.5 pixel) or soft (2.05), and change over for months at a time."""
-    fwhm = np.empty(len(time))
-    for i, camera in enumerate(cameras):
-        mine = index == i
+def _focus(seed: int, rng: np.random.Generator, cameras: Cameras, mounts: list, visits: Visits) -> Array:
+    """Widths: each mount has its own, and a camera is out of focus now and then, for months at a time."""
+    fwhm = np.empty(len(visits.time))
+    for i, (camera, mount) in enumerate(zip(cameras.code, mounts, strict=True)):
+        mine = cameras.of == i
         own = stream(seed, "focus", str(camera))
-        soft_share = 0.80 if own.random() < 0.12 else 0.13
-        sharp, soft = own.normal(1.475, 0.035), own.normal(2.05, 0.05)
+        sharp, soft = mount.fwhm * (1.0 + 0.03 * own.standard_normal()), own.normal(2.05, 0.05)
         blocks = int(np.ceil(12000.0 / FOCUS_BLOCK_DAYS))
         edges = 55000.0 + np.cumsum(own.exponential(FOCUS_BLOCK_DAYS, blocks))
-        block = np.searchsorted(edges, time[mine])
-        is_soft = own.random(blocks + 1) < soft_share
-        level = np.where(is_soft, soft, sharp) * (1.0 + 0.012 * own.standard_normal(blocks + 1))
+        block = np.searchsorted(edges, visits.time[mine])
+        level = np.where(own.random(blocks + 1) < 0.07, soft, sharp) * (1.0 + 0.012 * own.standard_normal(blocks + 1))
         fwhm[mine] = level[block]
-    return fwhm * (1.0 + 0.012 * rng.standard_normal(len(time))) + rng.exponential(0.025, len(time))
+    return fwhm * (1.0 + 0.012 * rng.standard_normal(len(fwhm))) + rng.exponential(0.025, len(fwhm))
 
 
-def _camera_errors(rng: np.random.Generator, cameras: NDArray[np.str_], index: NDArray[np.intp], time: Array) -> Array:
-    """Offsets between cameras and their slow drifts [mag]: nodes `DRIFT_DAYS` apart, joined by straight lines."""
-    offsets = rng.lognormal(np.log(0.0185), 0.4) * rng.standard_normal(len(cameras))
-    nodes = np.arange(time.min() - 1.0, time.max() + DRIFT_DAYS, DRIFT_DAYS)
-    drifts = 0.006 * rng.standard_normal((len(cameras), len(nodes)))
-    errors = offsets[index]
-    for i in range(len(cameras)):
-        mine = index == i
-        errors[mine] += np.interp(time[mine], nodes, drifts[i])
+def _flags(rng: np.random.Generator, cameras: Cameras, mounts: list, visits: Visits) -> NDArray[np.int32]:
+    """Flags for cloud, and those that a mount sets on its own; both became rarer over the years."""
+    own = np.array([mount.flagged for mount in mounts])[cameras.of]
+    rarer = np.exp(-0.12 * np.maximum(visits.time - FULL_RATE_UNTIL, 0.0) / 365.25)
+    cloudy = 0.9 / (1.0 + np.exp((0.42 - visits.cloud) / 0.08))
+    return (rng.random(len(own)) < (0.04 + cloudy + own) * rarer).astype(np.int32)
+
+
+def _heavy_tailed(rng: np.random.Generator, number: int) -> Array:
+    """Normal numbers, a few of which are wider."""
+    wide = np.where(rng.random(number) < WIDE_SHARE, WIDE, 1.0)
+    return wide * rng.standard_normal(number)
+
+
+def _camera_errors(rng: np.random.Generator, exposures: Exposures, bleed: float) -> Array:
+    """Offsets between cameras, and their drifts [mag]: nodes joined by straight lines."""
+    cameras, time = exposures.cameras, exposures.visits.time
+    n = len(cameras.code)
+    offsets = (rng.lognormal(np.log(0.0175), 0.5) + 0.06 * bleed) * rng.standard_normal(n)
+    errors = offsets[cameras.of]
+    for days, size in DRIFTS:
+        errors += size * _wander(rng, time, days, n, cameras.of)
     return errors
+
+
+def _nightly(rng: np.random.Generator, time: Array) -> Array:
+    """What calibration does to this star alone, in all cameras of a night [mag]."""
+    return NIGHT * rng.lognormal(0.0, 0.5) * _wander(rng, time, NIGHT_DAYS, 1, np.zeros(len(time), dtype=np.intp))
+
+
+def _wander(rng: np.random.Generator, time: Array, days: float, number: int, which: NDArray[np.intp]) -> Array:
+    """One of `number` curves at each time: straight lines between nodes `days` apart, standard normal there."""
+    place = (time - time.min()) / days if len(time) else time
+    node = place.astype(np.intp)
+    curves = rng.standard_normal((number, int(node.max(initial=0)) + 2))
+    before, after = curves[which, node], curves[which, node + 1]
+    return before + (after - before) * (place - node)
 
 
 def _sky_errors(rng: np.random.Generator, exposures: Exposures) -> Array:
     """Errors [mag] in step with focus, airmass (day), moonlight (29.5 d) and season (year), of random sign."""
     visits = exposures.visits
-    focus, airmass, moon, season = rng.standard_normal(4) * (0.015, 0.008, 0.002, 0.003)
-    year = np.cos(2 * np.pi * (visits.time / 365.25 + rng.random()))
+    focus, airmass, moon, season = rng.standard_normal(4) * (0.013, 0.012, 0.004, 0.007)
+    angle = 2 * np.pi / 365.25 * visits.time
+    first, second = season * np.array([np.cos(phase := 2 * np.pi * rng.random()), np.sin(phase)])
     return (
         focus * (exposures.fwhm - 1.5)
         + airmass * (visits.airmass - 1.2)
         + moon * np.minimum(visits.moon_sky, BRIGHT_SKY)
-        + season * year
+        + first * np.cos(angle)
+        - second * np.sin(angle)
     )
 
 
-def _floor(flux: Array) -> Array:
-    """Scatter [mag] that does not come from photons: 0.01 at g = 12.3, 0.014 at 13, 0.022 beyond 14."""
-    mag = AB_ZERO_POINT - 2.5 * np.log10(flux)
-    return np.minimum(0.014 * 10.0 ** (0.2 * (mag - 13.0)), 0.022)
+def _floor(mag: float) -> float:
+    """Scatter [mag] that does not come from photons: 0.008 at g = 12.3, 0.013 from 12.8 on, 0.018 beyond 14."""
+    return float(np.interp(mag, [12.0, 12.3, 12.8, 13.5, 14.2, 16.0], [0.0055, 0.0055, 0.0085, 0.0085, 0.012, 0.014]))
 
 
-def _outliers(rng: np.random.Generator, points: int) -> Array:
-    """One point in a hundred is off by 0.1 mag or so, mostly too faint."""
-    hit = rng.random(points) < 0.01
-    sign = np.where(rng.random(points) < 0.7, 1.0, -1.0)
-    return np.where(hit, sign * rng.exponential(0.10, points), 0.0)
+def _bad(rng: np.random.Generator, visits: int) -> Array:
+    """Errors of the visits that are bad, zero for the others."""
+    hit = rng.random(visits) < BAD_SHARE * rng.lognormal(0.0, 0.8)
+    sign = np.where(rng.random(visits) < BAD_FAINT, 1.0, -1.0)
+    return np.where(hit, sign * rng.exponential(BAD_SIZE, visits), 0.0)
