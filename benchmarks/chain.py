@@ -103,7 +103,7 @@ def where_the_time_goes(root: Path, model: Path) -> dict[str, float]:
     """CPU time of each part of a prediction [s per light curve that passes the cuts], on one thread, warm."""
     torch.set_num_threads(1)
     meter = PeriodMeter.of_folder(model, "cpu")
-    paths = sorted((root / "data/light_curves").glob("part-*.parquet"))
+    paths = sorted((root / "data/ground/light_curves").glob("part-*.parquet"))
     one_shard(paths[0], meter, {})
     seconds: dict[str, float] = {}
     stars = sum(one_shard(path, meter, seconds) for path in paths)
@@ -172,7 +172,7 @@ def measure_catalogs(root: Path, models: dict[str, Path], work: Path, sizes: lis
 
 def repeated_survey(root: Path, size: int) -> Iterator[LightCurves]:
     """The embedded survey's stars again and again, under new names, until there are `size` of them."""
-    shards = [read_shard(path) for path in sorted((root / "data/light_curves").glob("part-*.parquet"))]
+    shards = [read_shard(path) for path in sorted((root / "data/ground/light_curves").glob("part-*.parquet"))]
     made = 0
     while made < size:
         for shard in shards:
@@ -213,8 +213,8 @@ def timed(root: Path, *words: object) -> tuple[float, int]:
 
 def print_plan(root: Path, parts: dict[str, dict[str, float]], example_seconds: float) -> None:
     """What the whole of ASAS-SN would take, from the rates of this run."""
-    stored = sum(path.stat().st_size for path in (root / "data/light_curves").glob("part-*.parquet"))
-    rows = pl.scan_parquet(root / "data/light_curves/part-*.parquet").select(pl.len(), pl.col("n_points").sum())
+    stored = sum(path.stat().st_size for path in (root / "data/ground/light_curves").glob("part-*.parquet"))
+    rows = pl.scan_parquet(root / "data/ground/light_curves/part-*.parquet").select(pl.len(), pl.col("n_points").sum())
     stars, points = rows.collect().row(0)
     raw = POINT_BYTES * points / stars
     print(f"\n{SURVEY_STARS} light curves, from these rates")

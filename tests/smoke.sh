@@ -13,7 +13,7 @@ dvc repro --quiet compare
 varistar promote periods --force --reason "smoke test: any network will do"
 dvc repro --quiet catalog
 varistar report
-varistar predict periods data/light_curves --output "$scratch/again.parquet"
+varistar predict periods data/ground/light_curves --output "$scratch/again.parquet"
 python - "$scratch/again.parquet" build/catalog/periods.parquet <<'PYTHON'
 import sys
 

@@ -23,7 +23,7 @@ from varistar.experiments.registry import champion
 from varistar.foundation.errors import one_sentence
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SURVEY = REPOSITORY / "data/light_curves"
+SURVEY = REPOSITORY / "data/ground/light_curves"
 STARS_PER_PIECE = 32  # of the survey's 104 a shard: enough pieces to be killed between
 PATIENCE = 300  # seconds for one run
 

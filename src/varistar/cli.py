@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from varistar import __version__
-from varistar.commands import data, networks, project
+from varistar.commands import data, networks, project, sky
 from varistar.foundation.errors import one_sentence
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (data, networks, project):
+for part in (data, sky, networks, project):
     app.add_typer(part.app)
 
 

@@ -12,6 +12,7 @@ from varistar.foundation.params import PARAMS, read_params
 from varistar.foundation.settings import Settings, validate
 from varistar.periods.settings import PeriodsSettings
 from varistar.sky.ground import SkySettings
+from varistar.sky.spacecraft import SectorSettings
 from varistar.surveys.definition import Survey
 
 Size = Literal["smoke", "laptop", "study", "paper"]
@@ -25,13 +26,14 @@ class Params(Settings):
     size : the size that the parameters were last switched to.
     accelerator : where images are made and networks run.
     sizes : what each size sets, by dotted key.
-    sky : the simulated survey whose snapshot is embedded.
+    sky, sectors : the simulated surveys, from the ground and from space, whose snapshots are embedded.
     """
 
     size: Size
     accelerator: Accelerator
     sizes: dict[Size, dict[str, Any]]
     sky: SkySettings
+    sectors: SectorSettings
     surveys: dict[str, Survey]
     periods: PeriodsSettings
 

@@ -340,10 +340,10 @@ def judged_project(project: Path, tables: tuple[pl.DataFrame, pl.DataFrame]) -> 
     """A project with a catalog, its refused stars and the truth."""
     catalog = project / "build/catalog/periods.parquet"
     catalog.parent.mkdir(parents=True)
-    (project / "data").mkdir()
+    (project / "data/ground").mkdir(parents=True)
     tables[0].write_parquet(catalog)
     REFUSED.write_parquet(catalog.with_name("periods.refused.parquet"))
-    tables[1].write_parquet(project / "data/truth.parquet")
+    tables[1].write_parquet(project / "data/ground/truth.parquet")
     return project
 
 
@@ -364,7 +364,7 @@ def test_the_stage(judged_project: Path, done: Completeness, capsys: pytest.Capt
 
 
 def test_the_stage_names_the_files(judged_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    truth = judged_project / "data/truth.parquet"
+    truth = judged_project / "data/ground/truth.parquet"
     pl.DataFrame({"star_id": ["elsewhere"], "period_days": [3.0]}).write_parquet(truth)
     with pytest.raises(DataError, match=r"periods\.parquet and .*truth\.parquet: catalog and truth share no star_id"):
         main()
@@ -379,7 +379,7 @@ def test_the_refused_stand_beside_the_catalog(judged_project: Path, refused: boo
     catalog = judged_project / "build/catalog/periods.parquet"
     if not refused:
         catalog.with_name("periods.refused.parquet").unlink()
-    summary = evaluate_catalog(catalog, judged_project / "data/truth.parquet", (1.0, 30.0)).summary
+    summary = evaluate_catalog(catalog, judged_project / "data/ground/truth.parquet", (1.0, 30.0)).summary
     assert (summary["n_refused"], summary["n_missing"]) == ((2, 1) if refused else (0, 3))
 
 

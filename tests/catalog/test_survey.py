@@ -17,7 +17,7 @@ from varistar.lightcurves.table import LightCurves, concatenate
 def survey(project: Path, make_stars: Callable[..., LightCurves]) -> Path:
     """A project with a survey of five stars, one of which has too few points."""
     sky = concatenate([make_stars([f"star {i}" for i in range(4)]), make_stars(["sparse"], n_points=5)])
-    Store(project / "data" / "light_curves").append(sky)
+    Store(project / "data/ground/light_curves").append(sky)
     return project
 
 
@@ -36,7 +36,7 @@ def test_the_stage_writes_catalog_and_refused(
     assert catalog["star_id"].to_list() == [f"star {i}" for i in range(4)]
     assert set(catalog["model"]) == {content_hash(period_model)}
     refused = pl.read_parquet(survey / "build/catalog/periods.refused.parquet")
-    assert refused.rows() == [("sparse", "data/light_curves/part-00000.parquet", "fewer than 20 points")]
+    assert refused.rows() == [("sparse", "data/ground/light_curves/part-00000.parquet", "fewer than 20 points")]
     before = {path.name: path.read_bytes() for path in (survey / "build/catalog").iterdir()}
     main()
     assert {path.name: path.read_bytes() for path in (survey / "build/catalog").iterdir()} == before

@@ -152,7 +152,7 @@ def write_params(root: Path, changes: dict[str, Any], params: dict[str, Any]) ->
 
 def write_survey(root: Path, sky: Sky) -> None:
     """data/ as the embedded survey has it, in a few shards."""
-    (root / "data").mkdir()
-    sky.stars.write_parquet(root / "data/stars.parquet")
+    (root / "data/ground").mkdir(parents=True)
+    sky.stars.write_parquet(root / "data/ground/stars.parquet")
     for number, rows in enumerate(np.array_split(np.arange(len(sky.light_curves)), SHARDS)):
-        write_shard(root / f"data/light_curves/part-{number:05d}.parquet", sky.light_curves.take(rows))
+        write_shard(root / f"data/ground/light_curves/part-{number:05d}.parquet", sky.light_curves.take(rows))

@@ -46,7 +46,7 @@ def test_images_are_the_pipelines(project: Any, tmp_path: Path) -> None:
 
 
 def test_neither_workers_nor_kills_change_a_byte(project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = [project.root / "data/light_curves"]
+    inputs = [project.root / "data/ground/light_curves"]
     transform_light_curves(project.root, inputs, NAMES, tmp_path / "one", ONE, "cpu")
     transform_light_curves(project.root, inputs, NAMES, tmp_path / "two", Engine(workers=2), "cpu")
     shards: list[Path] = []
@@ -72,7 +72,7 @@ def test_who_has_no_image_is_listed(project: Any, copied: Any, tmp_path: Path) -
     copied.change(**{f"surveys__{survey}__cuts__min_points": 200})
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/noise.csv").write_text("no,light,curve\n1,2,3\n")
-    inputs = [copied.root / "data/light_curves", tmp_path / "raw"]
+    inputs = [copied.root / "data/ground/light_curves", tmp_path / "raw"]
     done = transform_light_curves(copied.root, inputs, ["paper"], tmp_path / "images", ONE, "cpu")
     assert done is not None
     refused = pl.read_parquet(tmp_path / "images/refused.parquet")
@@ -84,7 +84,7 @@ def test_who_has_no_image_is_listed(project: Any, copied: Any, tmp_path: Path) -
 
 
 def test_a_truth_that_cannot_be_read_is_named_before_the_work(project: Any, tmp_path: Path) -> None:
-    shard = min((project.root / "data/light_curves").glob("part-*.parquet"))
+    shard = min((project.root / "data/ground/light_curves").glob("part-*.parquet"))
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / shard.name).write_bytes(shard.read_bytes())
     (tmp_path / "in/truth.parquet").write_bytes(b"no table")
@@ -100,13 +100,13 @@ def test_nobody_to_show_is_an_error(project: Any, copied: Any, tmp_path: Path) -
     survey = copied.params["periods"]["survey"]
     copied.change(**{f"surveys__{survey}__cuts__min_points": 10**6})
     with pytest.raises(DataError, match="no star can be shown, the first because: fewer than 1000000 points"):
-        transform_light_curves(copied.root, [copied.root / "data/light_curves"], ["paper"], tmp_path / "out", ONE)
+        transform_light_curves(copied.root, [copied.root / "data/ground/light_curves"], ["paper"], tmp_path / "out", ONE)
     with pytest.raises(ConfigError, match=r"periods\.representations\.sketch"):
-        transform_light_curves(project.root, [project.root / "data/light_curves"], ["sketch"], tmp_path / "out", ONE)
+        transform_light_curves(project.root, [project.root / "data/ground/light_curves"], ["sketch"], tmp_path / "out", ONE)
 
 
 def test_a_star_in_two_files_is_an_error(project: Any, tmp_path: Path) -> None:
-    shard = min((project.root / "data/light_curves").glob("part-*.parquet"))
+    shard = min((project.root / "data/ground/light_curves").glob("part-*.parquet"))
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / shard.name).write_bytes(shard.read_bytes())
@@ -116,7 +116,7 @@ def test_a_star_in_two_files_is_an_error(project: Any, tmp_path: Path) -> None:
 
 
 def test_only_images_of_ours_are_replaced(project: Any, tmp_path: Path) -> None:
-    inputs, out = [project.root / "data/light_curves"], tmp_path / "out"
+    inputs, out = [project.root / "data/ground/light_curves"], tmp_path / "out"
     transform_light_curves(project.root, inputs, ["paper", "log"], out, ONE, "cpu")
     transform_light_curves(project.root, inputs, ["paper", "paper"], out, ONE, "cpu")
     assert {path.name for path in out.iterdir()} == {"paper", "refused.parquet"}
@@ -142,7 +142,7 @@ def test_light_curves_of_two_kinds_stand_side_by_side(
 def test_it_says_first_what_it_will_take(project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "WORTH_A_TRIAL", 1)
     said: list[str] = []
-    inputs = [project.root / "data/light_curves"]
+    inputs = [project.root / "data/ground/light_curves"]
     transform_light_curves(project.root, inputs, ["paper"], tmp_path / "images", ONE, "cpu", said.append)
     (sentence,) = said
     assert "of disk; about" in sentence and sentence.endswith("on 1 worker")
@@ -150,7 +150,7 @@ def test_it_says_first_what_it_will_take(project: Any, tmp_path: Path, monkeypat
 
 def test_pieces_are_small_and_hold_every_star_once(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "STARS_PER_PIECE", 3)
-    sources = transform.find_sources([project.root / "data/light_curves"])
+    sources = transform.find_sources([project.root / "data/ground/light_curves"])
     cut, sizes = pieces.cut_into_pieces(sources)
     assert max(sizes) <= 3
     stars = [star for piece in cut for source in piece for star in source.read().star_id]

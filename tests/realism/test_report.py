@@ -138,6 +138,10 @@ def test_mistakes_are_one_sentence_each(files: Path, tmp_path: Path, write_skypa
     faint = replace(faint, columns=faint.columns | {"mag": faint["mag"] + np.float32(3.0)})
     write_shard(tmp_path / "faint" / "part-00000.parquet", faint)
     refused("within 0.25 mag of only 0 real ones", real, tmp_path / "faint", kinds=None)
+    # As faint as the selection by all rows lets pass, and still no partner.
+    faint = replace(faint, columns=faint.columns | {"mag": faint["mag"] - np.float32(3.0) + np.float32(0.95)})
+    write_shard(tmp_path / "fainter" / "part-00000.parquet", faint)
+    refused("mag of only [1-4] real ones", real, tmp_path / "fainter", kinds=None)
     dark = replace(faint, columns={k: v for k, v in faint.columns.items() if k not in ("mag", "mag_err")})
     write_shard(tmp_path / "dark" / "part-00000.parquet", dark)
     refused("part-00000.parquet: lacks the column 'mag'", real, tmp_path / "dark", kinds=None)

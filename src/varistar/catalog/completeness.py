@@ -374,7 +374,8 @@ def searched_range(root: Path) -> tuple[float, float]:
 def main() -> None:
     """The stage: the project's catalog against the truth of its simulated survey."""
     root = find_root()
-    done = evaluate_catalog(root / "build/catalog/periods.parquet", root / "data/truth.parquet", searched_range(root))
+    catalog, truth = root / "build/catalog/periods.parquet", root / "data/ground/truth.parquet"
+    done = evaluate_catalog(catalog, truth, searched_range(root))
     figure = root / "build/figures/catalog/completeness.png"
     write_completeness(done, root / "build/catalog", figure, "the catalog of the simulated survey against its truth")
     write_json(root / "metrics/catalog.json", done.summary)

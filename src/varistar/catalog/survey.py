@@ -14,7 +14,8 @@ def predict_survey(root: Path) -> Prediction | None:
     """Run the champion over the project's light curves; the catalog is `build/catalog/periods.parquet`."""
     folder = champion(root, WING).folder
     output = root / "build/catalog/periods.parquet"
-    return predict([root / "data/light_curves"], folder, output, accelerator=lookup(read_params(root), "accelerator"))
+    accelerator = lookup(read_params(root), "accelerator")
+    return predict([root / "data/ground/light_curves"], folder, output, accelerator=accelerator)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands that fetch, read, make and transform light curves."""
+"""The commands that fetch, read and transform light curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from varistar.archives.fetch import Fetched
 
 app = typer.Typer(rich_markup_mode=None)
-survey_app = typer.Typer(help="Make the simulated survey.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(survey_app, name="survey")
 fetch_app = typer.Typer(
     help="Fetch light curves from an archive.\n\nThey are stored in a folder of files, which ingest and predict read. "
     "What was interrupted goes on when the same command is given again.",
@@ -33,24 +31,6 @@ IdFile = Annotated[
         help="CSV or Parquet file of ids; with a colon and a name where it has several columns (stars.csv:tic).",
     ),
 ]
-
-
-@survey_app.command("simulate")
-def simulate_survey(
-    output: Annotated[Path, typer.Option(help="Folder that receives the survey.")],
-    root: Root = None,
-) -> None:
-    """Make the simulated survey of params.yaml.
-
-    The folder receives light curves, a star catalog, the truth, and a datasheet; it is replaced as a whole.
-    """
-    from varistar.foundation.params import find_root, read_section
-    from varistar.sky.ground import SkySettings
-    from varistar.sky.snapshot import write_snapshot
-
-    settings = read_section(find_root(root), "sky", SkySettings)
-    write_snapshot(settings, output)
-    print(f"{output}: the simulated survey of seed {settings.seed}")
 
 
 @fetch_app.command("skypatrol")

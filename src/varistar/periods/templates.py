@@ -152,9 +152,10 @@ def main(name: str) -> None:
     settings = read_section(root, f"periods.templates.{name}", TemplateSettings)
     survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
     splits = read_section(root, "periods.split", SplitSettings)
-    chosen = set(select_stars(pl.read_parquet(root / "data/stars.parquet", glob=False), settings))
+    chosen = set(select_stars(pl.read_parquet(root / "data/ground/stars.parquet", glob=False), settings))
     with atomic_folder(root / "build/periods/templates" / name) as folder:
-        table = build_templates(Store(root / "data/light_curves").parts(), chosen, settings, survey, splits, folder)
+        parts = Store(root / "data/ground/light_curves").parts()
+        table = build_templates(parts, chosen, settings, survey, splits, folder)
     print(f"{name}: {table.height} templates of {len(chosen)} chosen stars")
 
 

@@ -1,10 +1,11 @@
 """From light curves to a report on how alike they are: `varistar survey compare`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from varistar.figures.realism import overlays_figure, telltale_figure
@@ -17,6 +18,7 @@ from varistar.lightcurves.table import LightCurves
 from .compare import LEAST_STARS, compare
 from .match import TOLERANCE, match_magnitudes
 from .quantities import quantities
+from .residuals import Array
 from .seasons import Half
 from .tell_apart import Verdict, tell_apart
 from .words import as_json, as_markdown
@@ -27,6 +29,8 @@ WINDOW = (58484.5, 60311.5)
 CONTENT = {"report.md", "report.json", "quantities.parquet", "overlays.png", "telltale.png"}
 #: Simulated stars of known truth are found by this file in the survey's folder.
 TRUTH = "truth.parquet"
+#: A star whose median over all rows is further than this from every real one has none of their magnitudes [mag].
+PARTNERS_WITHIN = TOLERANCE + 0.5
 #: Columns without which light curves can be compared.
 OPTIONAL = ("limit", "fwhm", "camera", "quality")
 
@@ -86,30 +90,23 @@ def measure_realism(
         When there are no light curves, none in the window and bands, too few, or no truth where kinds are asked for.
     """
     require_replaceable(output, lambda path: path.name in CONTENT)
+    chosen = _Chosen(half, window, bands)
     real_parts = list(_read(real))
     simulated_parts, fields = _read_simulated(simulated, kinds)
     missing = [name for name in OPTIONAL if any(name not in part.columns for part in [*real_parts, *simulated_parts])]
     # What one side does not know, the other must not use either.
     real_parts, simulated_parts = _without(real_parts, missing), _without(simulated_parts, missing)
-
-    def measured(parts: Sequence[LightCurves], per: Literal["star", "season"]) -> pl.DataFrame:
-        table = pl.concat([quantities(part, window, half, per, bands) for part in parts])
-        # Stars of a simulated field share their exposures, and count as one cluster.
-        return table.with_columns(cluster=pl.col("star_id").replace(fields))
-
-    real_stars, left_out = _enough(measured(real_parts, "star"), real_parts, ", ".join(map(str, real)), window, bands)
-    simulated_stars, _ = _enough(measured(simulated_parts, "star"), simulated_parts, str(simulated), window, bands)
+    real_stars = _measure_stars(real_parts, chosen, ", ".join(map(str, real)))
+    left_out = {"too few good points": sum(len(part) for part in real_parts) - real_stars.height}
     if match_magnitude:
-        stay, chosen = match_magnitudes(real_stars["mag"].to_numpy(), simulated_stars["mag"].to_numpy())
-        if len(stay) < LEAST_STARS:
-            raise DataError(
-                f"{simulated}: has simulated stars within {TOLERANCE} mag of only {len(stay)} real ones; "
-                f"at least {LEAST_STARS} are needed, or a comparison that does not match magnitudes"
-            )
-        left_out |= {"no simulated star of its magnitude": real_stars.height - len(stay)}
-        real_stars, simulated_stars = real_stars[stay], simulated_stars[chosen]
-    real_seasons = measured(_those(real_parts, real_stars), "season")
-    simulated_seasons = measured(_those(simulated_parts, simulated_stars), "season")
+        simulated_parts = _near(simulated_parts, real_stars["mag"].to_numpy(), simulated)
+    simulated_stars = _measure_stars(simulated_parts, chosen, str(simulated), fields)
+    if match_magnitude:
+        n_before = real_stars.height
+        real_stars, simulated_stars = _match(real_stars, simulated_stars, simulated)
+        left_out["no simulated star of its magnitude"] = n_before - real_stars.height
+    real_seasons = _measure(_those(real_parts, real_stars), chosen, "season")
+    simulated_seasons = _measure(_those(simulated_parts, simulated_stars), chosen, "season", fields)
     found = Realism(
         table=compare(real_stars, simulated_stars, seed),
         stars=tell_apart(real_stars, simulated_stars, seed),
@@ -129,6 +126,18 @@ def measure_realism(
     )
     _write(output, found, real_stars, simulated_stars)
     return found
+
+
+class _Chosen(NamedTuple):
+    """What of a light curve counts."""
+
+    half: Half
+    window: tuple[float, float]
+    bands: tuple[str, ...] | None
+
+    def __str__(self) -> str:
+        band = f" and band {' or '.join(self.bands)}" if self.bands else ""
+        return f"in MJD {self.window[0]:g} to {self.window[1]:g}{band}"
 
 
 def _read(paths: Sequence[Path]) -> Iterator[LightCurves]:
@@ -185,24 +194,59 @@ def _without(parts: Sequence[LightCurves], names: Sequence[str]) -> list[LightCu
     ]
 
 
-def _enough(
-    table: pl.DataFrame,
-    parts: Sequence[LightCurves],
-    source: str,
-    window: tuple[float, float],
-    bands: tuple[str, ...] | None,
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The measured stars, and how many were not; refused where they are too few."""
+def _measure_stars(
+    parts: Sequence[LightCurves], chosen: _Chosen, source: str, fields: Mapping[str, str] | None = None
+) -> pl.DataFrame:
+    """The quantities of each star; refused where too few stars have any."""
+    table = _measure(parts, chosen, "star", fields)
     n_stars = sum(len(part) for part in parts)
-    where = f"in MJD {window[0]:g} to {window[1]:g}" + (f" and band {' or '.join(bands)}" if bands else "")
     if table.is_empty():
-        raise DataError(f"{source}: none of the {n_stars} light curves has enough good points {where}")
+        raise DataError(f"{source}: none of the {n_stars} light curves has enough good points {chosen}")
     if table.height < LEAST_STARS:
         raise DataError(
-            f"{source}: only {table.height} of the {n_stars} light curves have enough good points {where}; "
+            f"{source}: only {table.height} of the {n_stars} light curves have enough good points {chosen}; "
             f"a comparison needs {LEAST_STARS}"
         )
-    return table, {"too few good points": n_stars - table.height}
+    return table
+
+
+def _measure(
+    parts: Sequence[LightCurves],
+    chosen: _Chosen,
+    per: Literal["star", "season"],
+    fields: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """The quantities, and as `cluster` the star's simulated field, whose stars share their exposures, or the star."""
+    table = pl.concat([quantities(part, chosen.window, chosen.half, per, chosen.bands) for part in parts])
+    return table.with_columns(cluster=pl.col("star_id").replace(fields or {}))
+
+
+def _near(parts: Sequence[LightCurves], magnitudes: Array, source: Path) -> list[LightCurves]:
+    """The stars that can be partners of these magnitudes: measuring the others would take time for nothing."""
+    low, high = magnitudes.min() - PARTNERS_WITHIN, magnitudes.max() + PARTNERS_WITHIN
+    near = []
+    for part in parts:
+        stars = (part.star(i)["mag"] for i in range(len(part)))
+        middle = np.array([np.median(mag[np.isfinite(mag)]) if np.isfinite(mag).any() else np.nan for mag in stars])
+        near.append(part.take(np.flatnonzero((middle >= low) & (middle <= high))))
+    if not (near := [part for part in near if len(part)]):
+        raise _without_partners(source, 0)
+    return near
+
+
+def _match(real: pl.DataFrame, simulated: pl.DataFrame, source: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The stars of both samples that have partners of their magnitude."""
+    stay, chosen = match_magnitudes(real["mag"].to_numpy(), simulated["mag"].to_numpy())
+    if len(stay) < LEAST_STARS:
+        raise _without_partners(source, len(stay))
+    return real[stay], simulated[chosen]
+
+
+def _without_partners(source: Path, n: int) -> DataError:
+    return DataError(
+        f"{source}: has simulated stars within {TOLERANCE} mag of only {n} real ones; at least {LEAST_STARS} are "
+        f"needed, or a comparison that does not match magnitudes"
+    )
 
 
 def _write(output: Path, found: Realism, real: pl.DataFrame, simulated: pl.DataFrame) -> None:

@@ -90,7 +90,7 @@ class SectorSettings(Settings):
     second_sector: Annotated[float, Field(ge=0, le=1)] = 0.3
     shares: TargetShares = TargetShares()
     flare_bounds: tuple[float, float] = (0.5, 30000.0)
-    steps_per_error: Annotated[float, Field(ge=1)] = 4.0
+    steps_per_error: Annotated[float, Field(ge=1)] = 2.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
