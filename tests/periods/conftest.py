@@ -87,7 +87,8 @@ def survey() -> Survey:
 @pytest.fixture(scope="session")
 def sky() -> Sky:
     """Twenty giants of the red clump, ten quasars, and a few stars with a period."""
-    counts = StarCounts(clump=20, quasar=10, rotator=4, eclipsing=0, pulsating=3, semiregular=0, constant=2)
+    some = {"clump": 20, "quasar": 10, "rotator": 4, "cepheid": 3, "constant": 2}
+    counts = StarCounts(**dict.fromkeys(StarCounts.model_fields, 0) | some)
     return simulate_sky(SkySettings(seed=5, n_fields=2, counts=counts))
 
 

@@ -205,7 +205,7 @@ def test_each_chosen_star_is_a_template_or_refused_with_a_reason(build: Callable
     kinds = dict(sky.truth.select("star_id", "kind").iter_rows())
     reasons = dict(refused.iter_rows())
     assert all(reason.startswith(("own period of", "fewer than 150 points")) for reason in reasons.values())
-    pulsating = {star for star, kind in kinds.items() if kind == "pulsating"} & {*sky.light_curves.star_id[3:]}
+    pulsating = {star for star, kind in kinds.items() if kind == "cepheid"} & {*sky.light_curves.star_id[3:]}
     assert pulsating
     for star in pulsating:
         assert reasons[star].startswith("own period of")

@@ -18,6 +18,7 @@ from varistar.lightcurves.table import LightCurves
 from varistar.realism import report
 from varistar.realism.names import QUANTITIES
 from varistar.realism.report import CONTENT, WINDOW, measure_realism
+from varistar.realism.words import summary_lines
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,6 +78,10 @@ def test_what_is_written(written: tuple[Path, report.Realism]) -> None:
     page = (folder / "report.md").read_text()
     assert "6 real stars" in page and "| `season_gap` |" in page and f"{found.stars.auc:.3f}" in page
     assert all(f"| `{name}` |" in page for name in QUANTITIES)
+    lines = summary_lines(found)
+    own = found.table.filter(~pl.col("intrinsic"))["alike"]
+    assert lines[1].startswith(f"{own.sum()} of {own.count()} ") and f"**{own.sum()} of {own.count()}**" in page
+    assert f"AUC by star {found.stars.auc:.3f}" in lines[2] and found.stars.telltale["quantity"][0] in lines[3]
 
 
 def test_the_same_bytes_twice_and_the_folder_is_replaced(
@@ -138,10 +143,10 @@ def test_mistakes_are_one_sentence_each(files: Path, tmp_path: Path, write_skypa
     faint = replace(faint, columns=faint.columns | {"mag": faint["mag"] + np.float32(3.0)})
     write_shard(tmp_path / "faint" / "part-00000.parquet", faint)
     refused("within 0.25 mag of only 0 real ones", real, tmp_path / "faint", kinds=None)
-    # As faint as the selection by all rows lets pass, and still no partner.
-    faint = replace(faint, columns=faint.columns | {"mag": faint["mag"] - np.float32(3.0) + np.float32(0.95)})
+    # Near enough to be measured, but partners of two only.
+    faint = replace(faint, columns=faint.columns | {"mag": faint["mag"] - np.float32(2.4)})
     write_shard(tmp_path / "fainter" / "part-00000.parquet", faint)
-    refused("mag of only [1-4] real ones", real, tmp_path / "fainter", kinds=None)
+    refused("mag of only 2 real ones", real, tmp_path / "fainter", kinds=None)
     dark = replace(faint, columns={k: v for k, v in faint.columns.items() if k not in ("mag", "mag_err")})
     write_shard(tmp_path / "dark" / "part-00000.parquet", dark)
     refused("part-00000.parquet: lacks the column 'mag'", real, tmp_path / "dark", kinds=None)
@@ -155,14 +160,15 @@ def _renamed(source: Path, target: Path) -> Path:
 @pytest.mark.realdata
 def test_real_stars_against_the_embedded_sky(real_data: Path, tmp_path: Path) -> None:
     """Twenty-one real stars and the project's simulated survey: medians that the simulator was made to meet."""
-    survey = Path(__file__).resolve().parents[2] / "data"
-    if not (survey / "truth.parquet").is_file():
+    data = Path(__file__).resolve().parents[2] / "data"
+    survey = next((folder for folder in (data / "ground", data) if (folder / "truth.parquet").is_file()), None)
+    if survey is None:
         pytest.skip("the embedded survey is not here")
     real = sorted((real_data / "asassn" / "skypatrol_v2").glob("[0-9]*.csv"))
     found = measure_realism(real, survey, tmp_path / "out", half="judge")
     assert found.n_real == 21 and found.n_simulated >= 100
     alike = dict(found.table.select("quantity", "alike").iter_rows())
-    for name in ("epochs_per_season", "gap_median", "gap_90", "season_length", "cameras", "flagged", "fwhm_median"):
+    for name in ("epochs_per_season", "season_length", "gap_median", "gap_90", "cameras", "camera_share"):
         assert alike[name], name
-    for name in ("limit_median", "error", "night_to_night_over_error", "camera_offsets"):
+    for name in ("fwhm_median", "scatter", "camera_offsets"):
         assert alike[name], name

@@ -32,8 +32,7 @@ def as_json(found: "Realism") -> dict[str, Any]:
 def as_markdown(found: "Realism") -> str:
     """The comparison as a page to read."""
     about = found.about
-    table = found.table.filter(~pl.col("intrinsic"))
-    alike, judged = int(table["alike"].sum()), table["alike"].count()
+    alike, judged = _counted(found.table)
     left_out = "".join(f"; {count} real left out: {reason}" for reason, count in found.left_out.items())
     matched = ", chosen to have their magnitudes" if about["matched_by_magnitude"] else ""
     kinds = f" ({', '.join(about['kinds'])})" if about["kinds"] else ""
@@ -74,6 +73,25 @@ Quantities marked * depend on the stars more than on the survey.
 
 {_table(("quantity", "unit", "meaning"), ((f"`{n}`", q.unit, q.meaning) for n, q in QUANTITIES.items()))}
 """
+
+
+def summary_lines(found: "Realism") -> list[str]:
+    """The answer in four lines, for a terminal."""
+    alike, judged = _counted(found.table)
+    stars, seasons = found.stars, found.seasons
+    return [
+        f"{found.n_real} real stars, {found.n_simulated} simulated; seasons: {found.about['half']}",
+        f"{alike} of {judged} quantities of the survey are within 20 %",
+        f"AUC by star {stars.auc:.3f} ({stars.interval[0]:.3f} to {stars.interval[1]:.3f}), by season {seasons.auc:.3f}"
+        " (0.5 is a coin, 1 is certainty)",
+        f"gives them away most: {', '.join(stars.telltale['quantity'][:3])}",
+    ]
+
+
+def _counted(table: pl.DataFrame) -> tuple[int, int]:
+    """How many of the quantities that the survey decides are alike, and of how many that could be judged."""
+    own = table.filter(~pl.col("intrinsic"))["alike"]
+    return int(own.sum()), own.count()
 
 
 def _auc(verdict: "Verdict") -> str:

@@ -20,22 +20,22 @@ from .streams import stream
 
 #: The Sun is lower than this in the dark, and a field is observed above this altitude and within this hour angle.
 TWILIGHT = np.radians(-12.0)
-LOWEST = np.radians(25.0)
-HOUR_ANGLE = np.radians(15.0 * 5.6)
+LOWEST = np.radians(28.0)
+HOUR_ANGLE = np.radians(15.0 * 5.1)
 MOON_DISTANCE = np.radians(40.0)
 #: A field that is up for fewer hours than this in a night is visited less often.
 ENOUGH_HOURS = 2.0
 #: On this share of nights a camera visits the field when its mount's plan says, and on this share because it says so.
 AT_PLANNED_TIME, AS_PLANNED = 0.8, 0.35
 #: Planned times are kept to this part of the hours in which the field is up.
-PUNCTUAL = 0.08
+PUNCTUAL = 0.06
 #: On this share of nights a camera's turns are evenly spaced, else random.
 REGULAR = 0.6
 #: Visits crowd towards the field's culmination, with this power of the altitude's sine.
 CULMINATION = 3.0
 #: Within this time [d] of a visit with the same pointing, this share of visits is left out.
 RECENT = 0.6
-LEFT_OUT = 0.7
+LEFT_OUT = 0.65
 #: All of a site's mounts stood still [MJD]: the spring of 2020.
 CLOSURES = {"CTIO": (58931.0, 58978.0), "SAAO": (58933.0, 58980.0), "McDonald": (58933.0, 58955.0)}
 #: Outages of a mount: a year has so many, and they last so long [d], exponentially.
@@ -44,15 +44,13 @@ OUTAGES_PER_YEAR, OUTAGE_DAYS = 0.8, 22.0
 HOURS = np.arange(-7.0, 7.01, 0.5)
 #: Sky under a full Moon at 90 degrees from the field, in units of the dark sky: 1.2 mag deeper exposures without it.
 FULL_MOON = 4.0
-OVERLAP = 0.5
+OVERLAP = 0.43
 #: A field that more mounts than this can reach gets fewer visits from each.
 ENOUGH_MOUNTS = 3
-#: A mount takes a field that culminates this much above its lowest altitude.
-HEADROOM = np.radians(16.0)
 SECOND_VISIT = 0.012
 #: A visit is three dithers this far apart [d], which are co-added; now and then they make two rows.
 DITHER = 0.00125
-SPLIT_VISIT = 0.011
+SPLIT_VISIT = 0.015
 #: Before any mount's first night [MJD].
 FIRST_NIGHT = 56000.0
 #: From here on mounts visit a field less and less often [MJD].
@@ -60,12 +58,13 @@ FULL_RATE_UNTIL = 58484.5
 
 
 class Site(NamedTuple):
-    """A place on Earth: degrees, and the share of its nights that are open."""
+    """A place on Earth: degrees, the share of its nights that are open, and the lowest culmination of its fields [deg]."""
 
     name: str
     longitude: float
     latitude: float
     open_fraction: float
+    lowest_culmination: float
 
 
 class Mount(NamedTuple):
@@ -87,20 +86,20 @@ class Mount(NamedTuple):
     flagged: float
 
 
-HALEAKALA = Site("Haleakala", -156.26, 20.71, 0.72)
-MCDONALD = Site("McDonald", -104.02, 30.68, 0.60)
-CTIO = Site("CTIO", -70.80, -30.17, 0.76)
-SAAO = Site("SAAO", 20.81, -32.38, 0.62)
+HALEAKALA = Site("Haleakala", -156.26, 20.71, 0.72, 43.0)
+MCDONALD = Site("McDonald", -104.02, 30.68, 0.60, 29.0)
+CTIO = Site("CTIO", -70.80, -30.17, 0.76, 40.0)
+SAAO = Site("SAAO", 20.81, -32.38, 0.62, 40.0)
 SITES = (HALEAKALA, MCDONALD, CTIO, SAAO)
 EVER = np.inf
 MOUNTS = (
     Mount(HALEAKALA, ("ba", "bb", "bc", "bd"), "V", 56200.0, 58451.0, 0.30, 0.0, 1.62, 0.10, 0.04),
     Mount(CTIO, ("be", "bf", "bg", "bh"), "V", 56770.0, 58386.0, 0.32, 0.0, 1.47, -0.10, 0.06),
-    Mount(HALEAKALA, ("bA", "bB", "bC", "bD"), "g", 58452.0, EVER, 0.47, 0.10, 1.98, 0.26, 0.00),
+    Mount(HALEAKALA, ("bA", "bB", "bC", "bD"), "g", 58452.0, EVER, 0.56, 0.10, 1.98, 0.26, 0.00),
     Mount(MCDONALD, ("bq", "br", "bs", "bt"), "g", 58010.0, EVER, 0.50, 0.10, 1.45, -0.03, 0.09),
-    Mount(CTIO, ("bE", "bF", "bG", "bH"), "g", 58390.0, EVER, 0.66, 0.07, 1.44, -0.05, 0.00),
-    Mount(CTIO, ("bi", "bj", "bk", "bl"), "g", 58010.0, EVER, 0.66, 0.04, 1.44, 0.00, 0.00),
-    Mount(SAAO, ("bm", "bn", "bo", "bp"), "g", 58074.0, EVER, 0.52, 0.05, 1.48, 0.05, 0.03),
+    Mount(CTIO, ("bE", "bF", "bG", "bH"), "g", 58390.0, EVER, 0.50, 0.07, 1.44, -0.05, 0.00),
+    Mount(CTIO, ("bi", "bj", "bk", "bl"), "g", 58010.0, EVER, 0.51, 0.04, 1.44, 0.00, 0.00),
+    Mount(SAAO, ("bm", "bn", "bo", "bp"), "g", 58074.0, EVER, 0.38, 0.05, 1.48, 0.05, 0.03),
 )
 
 
@@ -169,11 +168,16 @@ def field_visits(seed: int, field: int, place: Direction, nights: dict[str, Nigh
     """
     rng = stream(seed, "pointing", field)
     pointings = rng.permutation(4)[: 2 if rng.random() < OVERLAP else 1]
-    mounts = [mount for mount in MOUNTS if _highest(mount.site, place) > LOWEST + HEADROOM]
-    share = min(1.0, ENOUGH_MOUNTS / sum(mount.last_night == EVER for mount in mounts))
+    mounts = {mount: _preference(mount.site, place) for mount in MOUNTS}
+    serving = sum(preference > 0 for mount, preference in mounts.items() if mount.last_night == EVER)
+    share = min(1.0, ENOUGH_MOUNTS / serving)
     parts = []
     for pointing in pointings:
-        cameras = [_camera_visits(seed, field, mount, pointing, share, place, nights) for mount in mounts]
+        cameras = [
+            _camera_visits(seed, field, mount, pointing, share * preference, place, nights)
+            for mount, preference in mounts.items()
+            if preference
+        ]
         parts.append(_without_recent(stream(seed, "schedule", field, int(pointing)), _joined(cameras)))
     joined = _joined(parts)
     rows = _dithered(stream(seed, "dithers", field), joined, coadded)
@@ -188,14 +192,16 @@ def _joined(parts: list[Visits]) -> Visits:
 
 
 def _without_recent(rng: np.random.Generator, visits: Visits) -> Visits:
-    """The survey's schedule: a field that another camera has just had is more often left for another night."""
-    recent = np.diff(visits.time, prepend=-np.inf) < RECENT
-    return visits.take(~(recent & (rng.random(len(recent)) < LEFT_OUT)))
+    """The survey's schedule: of two visits in one night, one is more often left for another."""
+    second = np.flatnonzero(np.diff(visits.time) < RECENT) + 1
+    second = second[rng.random(len(second)) < LEFT_OUT]
+    return visits.take(np.delete(np.arange(len(visits.time)), second - rng.integers(0, 2, len(second))))
 
 
-def _highest(site: Site, place: Direction) -> float:
-    """Altitude [rad] of the field when it culminates."""
-    return float(np.pi / 2 - np.abs(place.dec - np.radians(site.latitude)))
+def _preference(site: Site, place: Direction) -> float:
+    """The sine of the field's altitude when it culminates, with which a mount's visits go; zero where it is too low."""
+    highest = np.pi / 2 - np.abs(place.dec - np.radians(site.latitude))
+    return float(np.sin(highest)) if highest > np.radians(site.lowest_culmination) else 0.0
 
 
 def _nights(seed: int, site: Site, start: float, stop: float) -> Nights:
@@ -240,7 +246,7 @@ def _weather(rng: np.random.Generator, site: Site, midnight: Array) -> tuple[NDA
 def _standing_still(seed: int, mount: Mount, night: Array) -> NDArray[np.bool_]:
     """The nights on which a mount does not work: its own outages, and its site's closure."""
     rng = stream(seed, "outages", mount.cameras[0])
-    number = int(np.ceil(OUTAGES_PER_YEAR * (night[-1] - FIRST_NIGHT) / 365.25)) + 50
+    number = int(np.ceil(OUTAGES_PER_YEAR * max(night[-1] - FIRST_NIGHT, 0.0) / 365.25)) + 50
     start = FIRST_NIGHT + np.cumsum(rng.exponential(365.25 / OUTAGES_PER_YEAR, number))
     stop = start + rng.exponential(OUTAGE_DAYS, number)
     first, last = CLOSURES.get(mount.site.name, (np.inf, -np.inf))

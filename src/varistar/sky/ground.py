@@ -6,7 +6,7 @@ beside it. What the survey measured (`light_curves`), what a catalog says (`star
 three tables, so that truth is never read by accident.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, Self
@@ -179,11 +179,17 @@ def sky_pieces(settings: SkySettings) -> list[Piece]:
     largest = max(sum(len(numbers) for _, numbers in stars) for stars in fields)
     parts = max(-(-largest // STARS_PER_PIECE), 1)
     pieces = [
-        Piece(field, tuple((kind, numbers[part::parts]) for kind, numbers in stars))
-        for field, stars in enumerate(fields)
-        for part in range(parts)
+        Piece(field, tuple(_dealt(stars, part, parts))) for field, stars in enumerate(fields) for part in range(parts)
     ]
     return [piece for piece in pieces if piece.n_stars]
+
+
+def _dealt(stars: list[tuple[Kind, range]], part: int, parts: int) -> Iterator[tuple[Kind, range]]:
+    """Every `parts`-th star of a field from number `part` on, counted through all kinds."""
+    before = 0
+    for kind, numbers in stars:
+        yield kind, numbers[(part - before) % parts :: parts]
+        before += len(numbers)
 
 
 def join_skies(skies: Sequence[Sky]) -> Sky:

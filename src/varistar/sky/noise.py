@@ -39,27 +39,27 @@ QUARTER = 1.1
 POINTING = 0.2
 #: Mean time between changes of a camera's focus [d]; times between the nodes of a camera's drifts [d], their size.
 FOCUS_BLOCK_DAYS = 60.0
-DRIFTS = ((3.0, 0.006), (25.0, 0.004), (150.0, 0.008))
+DRIFTS = ((3.0, 0.004), (25.0, 0.003), (150.0, 0.0055))
 #: Scatter of calibration: of all stars of a field [mag], share of visits with wide errors, and how much wider.
 COMMON = 0.006
 WIDE_SHARE = 0.12
 WIDE = 2.8
-#: Share of visits that are bad, their mean error [mag], and how many of them are too faint.
-BAD_SHARE = 0.028
-BAD_SIZE = 0.058
+#: Share of visits that are bad, the standard deviation of their errors [mag], and how many of them are too faint.
+BAD_SHARE = 0.042
+BAD_SIZE = 0.085
 BAD_FAINT = 0.75
 #: Share of rows that failed, and hold noise alone.
 FAILED = 0.0006
 #: Scatter of calibration that the dithers of a visit do not share [mag].
-DITHER_SCATTER = 0.003
+DITHER_SCATTER = 0.006
 #: Errors of a star that all cameras share in a night: time between their nodes [d], and their median size [mag].
-NIGHT_DAYS, NIGHT = 1.5, 0.012
+NIGHT_DAYS, NIGHT = 1.6, 0.0115
 #: Stars brighter than this saturate [mag].
 SATURATION = 11.2
 #: Steps of limits [mag] and of widths [pixel].
 LIMIT_STEP = 1.0 / 256.0
 WIDTH_STEP = 1.0 / 64.0
-MAG_ERR_STEP = 1.0 / 4096.0
+MAG_ERR_STEP = 1.0 / 8192.0
 #: Errors from moonlight stop growing at this sky, in units of the dark one.
 BRIGHT_SKY = 4.0
 
@@ -186,7 +186,7 @@ def round_like_a_table(flux: Array, exposures: Exposures, steps_per_error: float
     """Flux, `mag` and `mag_err` as they are written down; the magnitudes are NaN where the flux is below the limit.
 
     Flux and magnitude are rounded to steps of which at least `steps_per_error` fit into their error, `mag_err` to steps
-    of 2.4e-4 or to five bits. All steps are powers of two: the numbers are exact in 32 bits, end in zeros, and pack
+    of 1.2e-4 or to six bits. All steps are powers of two: the numbers are exact in 32 bits, end in zeros, and pack
     well.
     """
     flux_err = exposures.flux_err
@@ -194,7 +194,7 @@ def round_like_a_table(flux: Array, exposures: Exposures, steps_per_error: float
     detected = flux >= 5.0 * flux_err
     safe = np.where(detected, flux, 1.0)
     mag_err = flux_err / safe / 0.92  # the constant of Sky Patrol's tables; 2.5 / ln 10 is 1/0.921
-    mag_err = to_steps(mag_err, np.maximum(MAG_ERR_STEP, binary_step(mag_err) / 16.0))
+    mag_err = np.maximum(to_steps(mag_err, np.maximum(MAG_ERR_STEP, binary_step(mag_err) / 32.0)), MAG_ERR_STEP)
     mag = to_steps(AB_ZERO_POINT - 2.5 * np.log10(safe), binary_step(mag_err / steps_per_error))
     return flux, np.where(detected, mag, np.nan), np.where(detected, mag_err, np.nan)
 
@@ -245,7 +245,7 @@ def _flags(rng: np.random.Generator, cameras: Cameras, mounts: list, visits: Vis
     own = np.array([mount.flagged for mount in mounts])[cameras.of]
     rarer = np.exp(-0.12 * np.maximum(visits.time - FULL_RATE_UNTIL, 0.0) / 365.25)
     cloudy = 0.9 / (1.0 + np.exp((0.42 - visits.cloud) / 0.08))
-    return (rng.random(len(own)) < (0.04 + cloudy + own) * rarer).astype(np.int32)
+    return (rng.random(len(own)) < (0.06 + cloudy + own) * rarer).astype(np.int32)
 
 
 def _heavy_tailed(rng: np.random.Generator, number: int) -> Array:
@@ -282,7 +282,7 @@ def _wander(rng: np.random.Generator, time: Array, days: float, number: int, whi
 def _sky_errors(rng: np.random.Generator, exposures: Exposures) -> Array:
     """Errors [mag] in step with focus, airmass (day), moonlight (29.5 d) and season (year), of random sign."""
     visits = exposures.visits
-    focus, airmass, moon, season = rng.standard_normal(4) * (0.013, 0.012, 0.004, 0.007)
+    focus, airmass, moon, season = rng.standard_normal(4) * (0.010, 0.018, 0.005, 0.010)
     angle = 2 * np.pi / 365.25 * visits.time
     first, second = season * np.array([np.cos(phase := 2 * np.pi * rng.random()), np.sin(phase)])
     return (
@@ -296,11 +296,11 @@ def _sky_errors(rng: np.random.Generator, exposures: Exposures) -> Array:
 
 def _floor(mag: float) -> float:
     """Scatter [mag] that does not come from photons: 0.008 at g = 12.3, 0.013 from 12.8 on, 0.018 beyond 14."""
-    return float(np.interp(mag, [12.0, 12.3, 12.8, 13.5, 14.2, 16.0], [0.0055, 0.0055, 0.0085, 0.0085, 0.012, 0.014]))
+    return float(np.interp(mag, [12.0, 12.3, 12.8, 13.5, 14.2, 16.0], [0.0045, 0.0045, 0.0060, 0.0060, 0.010, 0.012]))
 
 
 def _bad(rng: np.random.Generator, visits: int) -> Array:
     """Errors of the visits that are bad, zero for the others."""
     hit = rng.random(visits) < BAD_SHARE * rng.lognormal(0.0, 0.8)
     sign = np.where(rng.random(visits) < BAD_FAINT, 1.0, -1.0)
-    return np.where(hit, sign * rng.exponential(BAD_SIZE, visits), 0.0)
+    return np.where(hit, sign * np.abs(rng.normal(0.0, BAD_SIZE, visits)), 0.0)

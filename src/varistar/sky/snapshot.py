@@ -112,6 +112,8 @@ def _batches(pieces: Sequence[Piece]) -> Iterator[Sequence[Piece]]:
 def _require_room(folder: Path, stars: int, tables: Mapping[str, Any]) -> None:
     if not stars:
         raise DataError(f"{folder}: these settings ask for a sky without stars")
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: is a file, where a folder is to be made")
     known = {"light_curves", "README.md", *(f"{name}.parquet" for name in tables)}
     if folder.is_dir() and (foreign := sorted({path.name for path in folder.iterdir()} - known)):
         raise DataError(
@@ -237,7 +239,7 @@ measurement in them is real. `docs/sky.md` says how, and how alike they are.
 
 One row per star, with all its sectors. A cadence without flux keeps its time, where it has one, and its flags.
 
-{_light_curve_columns("time", "flux", "flux_err", "quality")}
+{_light_curve_columns("time", "flux", "flux_err", "camera", "band", "quality")}
 
 ## stars.parquet: what a catalog says
 
