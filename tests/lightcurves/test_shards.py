@@ -222,6 +222,27 @@ def test_a_full_disk_leaves_the_file_of_before(make_lightcurves, assert_same, tm
     assert_same(read_shard(path), before)
 
 
+def test_text_that_arrow_cuts_into_chunks(make_lightcurves, assert_same, tmp_path, monkeypatch):
+    """Arrow makes several arrays of a long column of words (of 2^24 of them, or 2 GB); the file is the same."""
+    table = make_lightcurves([5, 0, 9, 3], seed=8)
+    write_shard(tmp_path / "one.parquet", table)
+    to_arrow, cut = pa.array, []
+
+    def chunked(values, *arguments, **named):
+        array = to_arrow(values, *arguments, **named)
+        if not (isinstance(values, np.ndarray) and values.dtype.kind == "U"):
+            return array
+        cut.append(len(array))
+        return pa.chunked_array([array[:4], array[4:7], array[7:]])
+
+    monkeypatch.setattr(pa, "array", chunked)
+    write_shard(tmp_path / "several.parquet", table)
+    monkeypatch.undo()
+    assert cut == [17, 17]
+    assert (tmp_path / "several.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+    assert_same(read_shard(tmp_path / "several.parquet"), table)
+
+
 def test_too_many_points_for_one_shard():
     huge = np.broadcast_to(np.float32(1.0), 2**31)
     columns = {"time": np.broadcast_to(1.0, 2**31), "flux": huge, "flux_err": huge}

@@ -13,11 +13,14 @@ from varistar.bulk import estimate
 from varistar.bulk.arrays import open_arrays
 from varistar.bulk.engine import Engine
 from varistar.foundation.errors import ConfigError, DataError
+from varistar.lightcurves.cuts import apply_cuts
 from varistar.lightcurves.shards import write_shard
 from varistar.lightcurves.table import REQUIRED
 from varistar.periods import transform
 from varistar.periods.transform import transform_light_curves
+from varistar.sky.ground import Sky
 from varistar.surveys import pieces
+from varistar.surveys.definition import Survey
 
 ONE = Engine(workers=1)
 NAMES = ("paper", "log")
@@ -67,9 +70,9 @@ def test_neither_workers_nor_kills_change_a_byte(project: Any, tmp_path: Path, m
     assert json.loads((tmp_path / "one/paper/axes.json").read_text())["device"] == "cpu"
 
 
-def test_who_has_no_image_is_listed(project: Any, copied: Any, tmp_path: Path) -> None:
-    survey = copied.params["periods"]["survey"]
-    copied.change(**{f"surveys__{survey}__cuts__min_points": 200})
+def test_who_has_no_image_is_listed(copied: Any, sky: Sky, survey: Survey, tmp_path: Path) -> None:
+    enough = int(np.median(apply_cuts(sky.light_curves, survey.cuts)[0].n_points))
+    copied.change(**{f"surveys__{copied.params['periods']['survey']}__cuts__min_points": enough})
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/noise.csv").write_text("no,light,curve\n1,2,3\n")
     inputs = [copied.root / "data/ground/light_curves", tmp_path / "raw"]
@@ -78,7 +81,7 @@ def test_who_has_no_image_is_listed(project: Any, copied: Any, tmp_path: Path) -
     refused = pl.read_parquet(tmp_path / "images/refused.parquet")
     assert done.n_refused == refused.height > 1
     assert refused.filter(pl.col("star_id") == "noise")["reason"].str.contains("not a light curve").all()
-    assert (refused.filter(pl.col("star_id") != "noise")["reason"] == "fewer than 200 points").all()
+    assert (refused.filter(pl.col("star_id") != "noise")["reason"] == f"fewer than {enough} points").all()
     shown = open_arrays(tmp_path / "images/paper").index["star_id"]
     assert len(shown) == done.n_stars and not set(shown) & set(refused["star_id"])
 
@@ -100,9 +103,13 @@ def test_nobody_to_show_is_an_error(project: Any, copied: Any, tmp_path: Path) -
     survey = copied.params["periods"]["survey"]
     copied.change(**{f"surveys__{survey}__cuts__min_points": 10**6})
     with pytest.raises(DataError, match="no star can be shown, the first because: fewer than 1000000 points"):
-        transform_light_curves(copied.root, [copied.root / "data/ground/light_curves"], ["paper"], tmp_path / "out", ONE)
+        transform_light_curves(
+            copied.root, [copied.root / "data/ground/light_curves"], ["paper"], tmp_path / "out", ONE
+        )
     with pytest.raises(ConfigError, match=r"periods\.representations\.sketch"):
-        transform_light_curves(project.root, [project.root / "data/ground/light_curves"], ["sketch"], tmp_path / "out", ONE)
+        transform_light_curves(
+            project.root, [project.root / "data/ground/light_curves"], ["sketch"], tmp_path / "out", ONE
+        )
 
 
 def test_a_star_in_two_files_is_an_error(project: Any, tmp_path: Path) -> None:

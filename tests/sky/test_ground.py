@@ -155,11 +155,12 @@ def test_harmonics_are_in_units_of_the_strongest(sky: Sky) -> None:
 
 def test_spotted_stars_show_the_period_of_their_spots(sky: Sky) -> None:
     truth = sky.truth.with_columns(ratio=pl.col("shown_period_days") / pl.col("period_days"))
-    spotted = truth.filter(pl.col("spots") != "")
-    others = truth.filter(pl.col("spots") == "")["ratio"].drop_nulls()
-    assert (others == 1).all()
-    # the shown period lies within what a solar-like star's poles and equator do
-    assert spotted["ratio"].is_between(0.5, 2.0).all() and spotted["ratio"].n_unique() > 0.5 * spotted.height
+    ratio = {spots: stars["ratio"] for (spots,), stars in truth.drop_nulls("period_days").group_by("spots")}
+    assert (ratio[""] == 1).all()
+    # nearly rigid; slower towards the poles, by three tenths at most; with shear of either sign
+    assert ratio["stable"].is_between(0.95, 1.05).all()
+    assert ratio["independent"].is_between(1.0, 1.45).all() and ratio["independent"].max() > 1.01
+    assert ratio["paper"].min() < 0.99 and ratio["paper"].max() > 1.01
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ def test_fields_come_in_pieces_that_are_bounded_and_even(monkeypatch: pytest.Mon
     monkeypatch.setattr(ground, "STARS_PER_PIECE", most)
     pieces = sky_pieces(SMALL)
     sizes = np.array([piece.n_stars for piece in pieces])
-    assert 0 < sizes.min() and sizes.max() <= most
+    assert sizes.min() > 0 and sizes.max() <= most
     assert sum(sizes) == sum(SMALL.counts.model_dump().values())
     for field in whole:
         parts = [piece for piece in pieces if piece.field == field.field]
@@ -324,9 +325,8 @@ def test_cameras_see_their_bands(sky: Sky) -> None:
 
 @pytest.mark.parametrize(("band", "truth"), [("g", "g_mag"), ("V", "v_mag")])
 def test_medians_are_the_true_magnitudes(band: str, truth: str) -> None:
-    stars = simulate_sky(
-        SkySettings(n_fields=4, counts=only(clump=60), span=(58284.5, 58700.0), declinations=(-40.0, 10.0))
-    )
+    places = ((310.0, -35.0), (330.0, -10.0), (120.0, 15.0), (20.0, -20.0))
+    stars = simulate_sky(SkySettings(n_fields=4, counts=only(clump=60), span=(57900.0, 58500.0), places=places))
     apart = []
     for index, row in enumerate(stars.truth.iter_rows(named=True)):
         star = stars.light_curves.star(index)
@@ -357,12 +357,14 @@ def strongest_period(lightcurves: LightCurves, shortest: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("kind", "shortest", "share"), [("rotator", 0.9, 0.6), ("cepheid", 0.9, 0.9), ("rr_lyrae", 0.22, 0.8)]
+    ("kind", "shortest", "share"), [("rotator", 1.1, 0.7), ("cepheid", 1.1, 0.9), ("rr_lyrae", 0.22, 0.8)]
 )
-def test_true_periods_are_found_where_they_are_large(sky: Sky, kind: str, shortest: float, share: float) -> None:
-    large = (pl.col("kind") == kind) & (pl.col("amplitude") > 0.08)
-    chosen = large & pl.col("shown_period_days").is_between(1.1 * shortest, 45.0) & pl.col("g_mag").is_between(11.5, 15)
-    stars = sky.truth.with_row_index().filter(chosen).head(12)
+def test_true_periods_are_found_where_they_are_large_and_last(kind: str, shortest: float, share: float) -> None:
+    sky = simulate_sky(SkySettings(n_fields=2, counts=only(**{kind: 90 if kind == "rotator" else 16})))
+    # spots that come and go have no one period over five years
+    lasting = (pl.col("amplitude") > 0.08) & pl.col("spots").is_in(["", "stable"])
+    in_reach = pl.col("shown_period_days").is_between(1.1 * shortest, 45.0) & pl.col("g_mag").is_between(11.5, 15)
+    stars = sky.truth.with_row_index().filter(lasting & in_reach).head(10)
     assert stars.height >= 6
     ratios = np.array(
         [
@@ -389,7 +391,9 @@ def test_cuts_have_something_to_cut_and_leave_templates(sky: Sky) -> None:
         assert report[reason].sum() > 100
     assert report.filter(pl.col("g_mag") < 15)["kept"].all()
     lost = report["lost_non_detection"] / report["n_before"]
-    assert lost.filter(report["g_mag"] > 17.5).median() > 0.3 > 10 * lost.filter(report["g_mag"] < 15).median()
+    faint, bright = (lost.filter(which).median() for which in (report["g_mag"] > 17.5, report["g_mag"] < 15))
+    assert isinstance(faint, float) and isinstance(bright, float)
+    assert faint > 0.05 and faint > 10 * bright
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -30,14 +30,15 @@ AT_PLANNED_TIME, AS_PLANNED = 0.8, 0.35
 #: Planned times are kept to this part of the hours in which the field is up.
 PUNCTUAL = 0.06
 #: On this share of nights a camera's turns are evenly spaced, else random.
-REGULAR = 0.6
+REGULAR = 0.75
 #: Visits crowd towards the field's culmination, with this power of the altitude's sine.
 CULMINATION = 3.0
 #: Within this time [d] of a visit with the same pointing, this share of visits is left out.
 RECENT = 0.6
-LEFT_OUT = 0.65
-#: All of a site's mounts stood still [MJD]: the spring of 2020.
-CLOSURES = {"CTIO": (58931.0, 58978.0), "SAAO": (58933.0, 58980.0), "McDonald": (58933.0, 58955.0)}
+LEFT_OUT = 0.75
+#: All of a site's mounts stood still [MJD]: the spring of 2020. A field is taken up again some days after the end.
+CLOSURES = {"CTIO": (58931.0, 58973.0), "SAAO": (58933.0, 58974.0), "McDonald": (58933.0, 58952.0)}
+TAKEN_UP_DAYS = 3.0
 #: Outages of a mount: a year has so many, and they last so long [d], exponentially.
 OUTAGES_PER_YEAR, OUTAGE_DAYS = 0.8, 22.0
 #: Times considered in a night: every half hour, within seven hours of midnight.
@@ -50,9 +51,11 @@ ENOUGH_MOUNTS = 3
 SECOND_VISIT = 0.012
 #: A visit is three dithers this far apart [d], which are co-added; now and then they make two rows.
 DITHER = 0.00125
-SPLIT_VISIT = 0.015
+SPLIT_VISIT = 0.02
 #: Before any mount's first night [MJD].
 FIRST_NIGHT = 56000.0
+#: A mount favours a field for so many days [d, exponential], then another: its chance varies by this factor both ways.
+FAVOUR_DAYS, FAVOUR = 9.0, 2.2
 #: From here on mounts visit a field less and less often [MJD].
 FULL_RATE_UNTIL = 58484.5
 
@@ -95,11 +98,11 @@ EVER = np.inf
 MOUNTS = (
     Mount(HALEAKALA, ("ba", "bb", "bc", "bd"), "V", 56200.0, 58451.0, 0.30, 0.0, 1.62, 0.10, 0.04),
     Mount(CTIO, ("be", "bf", "bg", "bh"), "V", 56770.0, 58386.0, 0.32, 0.0, 1.47, -0.10, 0.06),
-    Mount(HALEAKALA, ("bA", "bB", "bC", "bD"), "g", 58452.0, EVER, 0.56, 0.10, 1.98, 0.26, 0.00),
-    Mount(MCDONALD, ("bq", "br", "bs", "bt"), "g", 58010.0, EVER, 0.50, 0.10, 1.45, -0.03, 0.09),
-    Mount(CTIO, ("bE", "bF", "bG", "bH"), "g", 58390.0, EVER, 0.50, 0.07, 1.44, -0.05, 0.00),
-    Mount(CTIO, ("bi", "bj", "bk", "bl"), "g", 58010.0, EVER, 0.51, 0.04, 1.44, 0.00, 0.00),
-    Mount(SAAO, ("bm", "bn", "bo", "bp"), "g", 58074.0, EVER, 0.38, 0.05, 1.48, 0.05, 0.03),
+    Mount(HALEAKALA, ("bA", "bB", "bC", "bD"), "g", 58452.0, EVER, 0.62, 0.10, 1.98, 0.26, 0.00),
+    Mount(MCDONALD, ("bq", "br", "bs", "bt"), "g", 58010.0, EVER, 0.58, 0.10, 1.45, -0.03, 0.09),
+    Mount(CTIO, ("bE", "bF", "bG", "bH"), "g", 58390.0, EVER, 0.58, 0.07, 1.44, -0.05, 0.00),
+    Mount(CTIO, ("bi", "bj", "bk", "bl"), "g", 58010.0, EVER, 0.60, 0.04, 1.44, 0.00, 0.00),
+    Mount(SAAO, ("bm", "bn", "bo", "bp"), "g", 58074.0, EVER, 0.44, 0.05, 1.48, 0.05, 0.03),
 )
 
 
@@ -230,11 +233,11 @@ def _moon_sky(sun: Direction, moon: Direction, sine_altitude: Array) -> Array:
 
 
 def _weather(rng: np.random.Generator, site: Site, midnight: Array) -> tuple[NDArray[np.bool_], Array]:
-    """Open nights and cloud, from a first-order autoregression (memory of two nights) with a wet season.
+    """Open nights and cloud, from a first-order autoregression (memory of three nights) with a wet season.
 
     The site closes above the quantile that leaves `open_fraction`; below it, cloud grows towards closing.
     """
-    memory = 0.6
+    memory = 0.7
     shocks = rng.standard_normal(len(midnight)) * np.sqrt(1 - memory**2)
     shocks[0] /= np.sqrt(1 - memory**2)
     badness: Array = lfilter([1.0], [1.0, -memory], shocks)
@@ -243,15 +246,15 @@ def _weather(rng: np.random.Generator, site: Site, midnight: Array) -> tuple[NDA
     return badness < threshold, 0.36 * np.exp(1.6 * np.minimum(badness - threshold, 0.0))
 
 
-def _standing_still(seed: int, mount: Mount, night: Array) -> NDArray[np.bool_]:
-    """The nights on which a mount does not work: its own outages, and its site's closure."""
+def _standing_still(seed: int, mount: Mount, night: Array, later: float) -> NDArray[np.bool_]:
+    """The nights on which a mount does not work: its own outages, and its site's closure and `later` [d]."""
     rng = stream(seed, "outages", mount.cameras[0])
     number = int(np.ceil(OUTAGES_PER_YEAR * max(night[-1] - FIRST_NIGHT, 0.0) / 365.25)) + 50
     start = FIRST_NIGHT + np.cumsum(rng.exponential(365.25 / OUTAGES_PER_YEAR, number))
     stop = start + rng.exponential(OUTAGE_DAYS, number)
     first, last = CLOSURES.get(mount.site.name, (np.inf, -np.inf))
     out = np.searchsorted(start, night) > np.searchsorted(np.sort(stop), night)
-    return out | ((night >= first) & (night < last))
+    return out | ((night >= first) & (night < last + later))
 
 
 def _camera_visits(
@@ -270,7 +273,8 @@ def _camera_visits(
     hours = np.sum(seen, axis=1) * (HOURS[1] - HOURS[0])
     years = np.maximum(night - FULL_RATE_UNTIL, 0.0) / 365.25
     chance = share * mount.visit * np.exp(-mount.decline * years) * np.minimum(hours / ENOUGH_HOURS, 1.0)
-    at_work = (night > mount.first_night) & (night < mount.last_night) & ~_standing_still(seed, mount, night)
+    chance = chance * _favour(rng, night)
+    at_work = (night > mount.first_night) & (night < mount.last_night) & ~_standing_still(seed, mount, night, rng.exponential(TAKEN_UP_DAYS))
     plan = stream(seed, "plan", field, mount.cameras[0]).random((2, len(weight)))
     rows, columns = [], []
     for often in (1.0, SECOND_VISIT):
@@ -296,6 +300,14 @@ def _camera_visits(
         cloud=patchy,
         moon_sky=moon_sky,
     )
+
+
+def _favour(rng: np.random.Generator, night: Array) -> Array:
+    """How much a mount favours the field on each night: a factor that lasts for some nights, one on average."""
+    blocks = int(np.ceil(2.0 * (night[-1] - night[0]) / FAVOUR_DAYS)) + 20
+    ends = night[0] + np.cumsum(rng.exponential(FAVOUR_DAYS, blocks))
+    factor = np.where(rng.random(blocks + 1) < 0.5, FAVOUR, 1.0 / FAVOUR)
+    return factor[np.searchsorted(ends, night)] * 2.0 / (FAVOUR + 1.0 / FAVOUR)
 
 
 def _turns(rng: np.random.Generator, nights: int) -> Array:

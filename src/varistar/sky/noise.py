@@ -27,7 +27,7 @@ from .streams import stream
 
 #: 5-sigma limit at the zenith of a dark clear night, and what an airmass more costs [mag]; V is shallower than g.
 DARK_LIMIT = {"g": 18.93, "V": 18.2}
-EXTINCTION = 0.45
+EXTINCTION = 0.46
 #: Three dithers reach deeper than one by this [mag].
 COADDED_GAIN = 1.25 * np.log10(3.0)
 #: Light lost at the edge of a camera's field, 2.3 degrees from its centre [mag].
@@ -45,21 +45,21 @@ COMMON = 0.006
 WIDE_SHARE = 0.12
 WIDE = 2.8
 #: Share of visits that are bad, the standard deviation of their errors [mag], and how many of them are too faint.
-BAD_SHARE = 0.042
-BAD_SIZE = 0.085
+BAD_SHARE = 0.052
+BAD_SIZE = 0.075
 BAD_FAINT = 0.75
 #: Share of rows that failed, and hold noise alone.
 FAILED = 0.0006
 #: Scatter of calibration that the dithers of a visit do not share [mag].
-DITHER_SCATTER = 0.006
+DITHER_SCATTER = 0.007
 #: Errors of a star that all cameras share in a night: time between their nodes [d], and their median size [mag].
-NIGHT_DAYS, NIGHT = 1.6, 0.0115
+NIGHT_DAYS, NIGHT = 1.6, 0.0095
 #: Stars brighter than this saturate [mag].
 SATURATION = 11.2
 #: Steps of limits [mag] and of widths [pixel].
 LIMIT_STEP = 1.0 / 256.0
 WIDTH_STEP = 1.0 / 64.0
-MAG_ERR_STEP = 1.0 / 8192.0
+MAG_ERR_STEP = 1.0 / 16384.0
 #: Errors from moonlight stop growing at this sky, in units of the dark one.
 BRIGHT_SKY = 4.0
 
@@ -131,11 +131,11 @@ def expose(seed: int, field: int, place: Direction, visits: Visits, coadded: boo
     if not coadded:
         zero = zero - COADDED_GAIN
     n_visits = int(visits.visit.max()) + 1 if len(visits.visit) else 0
-    patchy = np.abs(rng.normal(0.0, 0.33, n_visits))[visits.visit]
+    patchy = rng.lognormal(np.log(0.30), 0.3) * np.abs(rng.standard_normal(n_visits))[visits.visit]
     limit = (
         zero[cameras.of]
         - EXTINCTION * (visits.airmass - 1.0)
-        - 2.7 * visits.cloud
+        - 3.4 * visits.cloud
         - 1.25 * np.log10(1.0 + visits.moon_sky)
         - patchy
     )
@@ -169,7 +169,7 @@ def measure(rng: np.random.Generator, mag: Array, exposures: Exposures) -> Array
     shift = exposures.shift + _camera_errors(rng, exposures, bleed) + _sky_errors(rng, exposures)
     n_visits = int(visits.visit.max()) + 1 if points else 0
     shift += _nightly(rng, visits.time)
-    own = rng.lognormal(0.0, 0.25) * _floor(mean) * _heavy_tailed(rng, n_visits) + _bad(rng, n_visits)
+    own = rng.lognormal(0.0, 0.35) * _floor(mean) * _heavy_tailed(rng, n_visits) + _bad(rng, n_visits)
     shift += own[visits.visit]
     shift += (DITHER_SCATTER + 0.03 * bleed) * rng.standard_normal(points)
     photon = rng.lognormal(np.log(1.15), 0.12) * exposures.flux_err * rng.standard_normal(points)
@@ -186,7 +186,7 @@ def round_like_a_table(flux: Array, exposures: Exposures, steps_per_error: float
     """Flux, `mag` and `mag_err` as they are written down; the magnitudes are NaN where the flux is below the limit.
 
     Flux and magnitude are rounded to steps of which at least `steps_per_error` fit into their error, `mag_err` to steps
-    of 1.2e-4 or to six bits. All steps are powers of two: the numbers are exact in 32 bits, end in zeros, and pack
+    of 6e-5 or to six bits. All steps are powers of two: the numbers are exact in 32 bits, end in zeros, and pack
     well.
     """
     flux_err = exposures.flux_err
@@ -267,7 +267,8 @@ def _camera_errors(rng: np.random.Generator, exposures: Exposures, bleed: float)
 
 def _nightly(rng: np.random.Generator, time: Array) -> Array:
     """What calibration does to this star alone, in all cameras of a night [mag]."""
-    return NIGHT * rng.lognormal(0.0, 0.5) * _wander(rng, time, NIGHT_DAYS, 1, np.zeros(len(time), dtype=np.intp))
+    days = NIGHT_DAYS * rng.lognormal(0.0, 0.9)
+    return NIGHT * rng.lognormal(0.0, 0.9) * _wander(rng, time, days, 1, np.zeros(len(time), dtype=np.intp))
 
 
 def _wander(rng: np.random.Generator, time: Array, days: float, number: int, which: NDArray[np.intp]) -> Array:
@@ -282,7 +283,7 @@ def _wander(rng: np.random.Generator, time: Array, days: float, number: int, whi
 def _sky_errors(rng: np.random.Generator, exposures: Exposures) -> Array:
     """Errors [mag] in step with focus, airmass (day), moonlight (29.5 d) and season (year), of random sign."""
     visits = exposures.visits
-    focus, airmass, moon, season = rng.standard_normal(4) * (0.010, 0.018, 0.005, 0.010)
+    focus, airmass, moon, season = rng.standard_normal(4) * (0.010, 0.038, 0.0045, 0.010)
     angle = 2 * np.pi / 365.25 * visits.time
     first, second = season * np.array([np.cos(phase := 2 * np.pi * rng.random()), np.sin(phase)])
     return (
