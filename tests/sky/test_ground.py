@@ -403,6 +403,8 @@ def test_cuts_have_something_to_cut_and_leave_templates(sky: Sky) -> None:
 def test_blends_are_shares_of_the_light(sky: Sky) -> None:
     blend = sky.truth["blend"]
     assert blend.min() >= 0 and blend.max() < 1
+    blended = blend.filter(blend > 0)
+    assert len(blended) > 20 and blended.n_unique() > 0.9 * len(blended), "each star has neighbours of its own"
     faint, bright = (blend.filter(which) for which in (sky.truth["g_mag"] > 16.5, sky.truth["g_mag"] < 13.5))
     assert faint.mean() > bright.mean()
 

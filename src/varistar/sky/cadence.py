@@ -61,7 +61,7 @@ FULL_RATE_UNTIL = 58484.5
 
 
 class Site(NamedTuple):
-    """A place on Earth: degrees, the share of its nights that are open, and the lowest culmination of its fields [deg]."""
+    """A place on Earth [deg], the share of its nights that are open, and the lowest culmination of its fields [deg]."""
 
     name: str
     longitude: float
@@ -132,6 +132,24 @@ class Nights:
     cloud: Array
 
 
+class View(NamedTuple):
+    """A field in the nights of a site: `k` nights of `j` times each.
+
+    Attributes
+    ----------
+    nights : of the site
+    sine_altitude, distance : of the field; its distance is from the Moon [rad], shape (k, j)
+    weight : how much of a night's visits come up to each time, shape (k, j)
+    long_enough : whether the field is up for long, from 0 to 1, shape (k,)
+    """
+
+    nights: Nights
+    sine_altitude: Array
+    distance: Array
+    weight: Array
+    long_enough: Array
+
+
 @dataclass(frozen=True)
 class Visits:
     """The exposures of a field in order of time, `m` of them.
@@ -174,10 +192,12 @@ def field_visits(seed: int, field: int, place: Direction, nights: dict[str, Nigh
     mounts = {mount: _preference(mount.site, place) for mount in MOUNTS}
     serving = sum(preference > 0 for mount, preference in mounts.items() if mount.last_night == EVER)
     share = min(1.0, ENOUGH_MOUNTS / serving)
+    sites = {mount.site for mount, preference in mounts.items() if preference}
+    views = {site: _view(site, place, nights[site.name]) for site in sites}
     parts = []
     for pointing in pointings:
         cameras = [
-            _camera_visits(seed, field, mount, pointing, share * preference, place, nights)
+            _camera_visits(seed, field, mount, pointing, share * preference, views[mount.site])
             for mount, preference in mounts.items()
             if preference
         ]
@@ -257,24 +277,33 @@ def _standing_still(seed: int, mount: Mount, night: Array, later: float) -> NDAr
     return out | ((night >= first) & (night < last + later))
 
 
-def _camera_visits(
-    seed: int, field: int, mount: Mount, pointing: int, share: float, place: Direction, nights: dict[str, Nights]
-) -> Visits:
+def _view(site: Site, place: Direction, nights: Nights) -> View:
+    """How a field stands in the nights of a site, which all cameras there share."""
+    sine_altitude = ephemeris.sine_altitude(place, nights.sidereal, np.radians(site.latitude))
+    hour_angle = (nights.sidereal - place.ra + np.pi) % (2 * np.pi) - np.pi
+    distance = ephemeris.separation(place, nights.moon)
+    up = (sine_altitude > np.sin(LOWEST)) & (np.abs(hour_angle) < HOUR_ANGLE)
+    seen = nights.dark & up & (distance > MOON_DISTANCE)
+    weight = np.cumsum(np.where(seen, np.abs(sine_altitude) ** CULMINATION, 0.0), axis=1)
+    hours = np.sum(seen, axis=1) * (HOURS[1] - HOURS[0])
+    return View(nights, sine_altitude, distance, weight, np.minimum(hours / ENOUGH_HOURS, 1.0))
+
+
+def _chance(rng: np.random.Generator, seed: int, mount: Mount, view: View) -> Array:
+    """The chance of a visit in each night, without what other mounts do."""
+    night = view.nights.time[:, 0]
+    years = np.maximum(night - FULL_RATE_UNTIL, 0.0) / 365.25
+    chance = mount.visit * np.exp(-mount.decline * years) * view.long_enough * _favour(rng, night)
+    at_work = (night > mount.first_night) & (night < mount.last_night)
+    idle = _standing_still(seed, mount, night, rng.exponential(TAKEN_UP_DAYS))
+    return np.where(view.nights.open & at_work & ~idle & (view.weight[:, -1] > 0), chance, 0.0)
+
+
+def _camera_visits(seed: int, field: int, mount: Mount, pointing: int, share: float, view: View) -> Visits:
     """One camera's exposures of the field, to the nearest 1e-5 d; a night draws its numbers whether used or not."""
     rng = stream(seed, "visits", field, mount.cameras[pointing])
-    sky = nights[mount.site.name]
-    sine_altitude = ephemeris.sine_altitude(place, sky.sidereal, np.radians(mount.site.latitude))
-    hour_angle = (sky.sidereal - place.ra + np.pi) % (2 * np.pi) - np.pi
-    distance = ephemeris.separation(place, sky.moon)
-    seen = sky.dark & (sine_altitude > np.sin(LOWEST)) & (np.abs(hour_angle) < HOUR_ANGLE) & (distance > MOON_DISTANCE)
-    weight = np.cumsum(np.where(seen, np.abs(sine_altitude) ** CULMINATION, 0.0), axis=1)
-
-    night = sky.time[:, 0]
-    hours = np.sum(seen, axis=1) * (HOURS[1] - HOURS[0])
-    years = np.maximum(night - FULL_RATE_UNTIL, 0.0) / 365.25
-    chance = share * mount.visit * np.exp(-mount.decline * years) * np.minimum(hours / ENOUGH_HOURS, 1.0)
-    chance = chance * _favour(rng, night)
-    at_work = (night > mount.first_night) & (night < mount.last_night) & ~_standing_still(seed, mount, night, rng.exponential(TAKEN_UP_DAYS))
+    sky, weight = view.nights, view.weight
+    chance = share * _chance(rng, seed, mount, view)
     plan = stream(seed, "plan", field, mount.cameras[0]).random((2, len(weight)))
     rows, columns = [], []
     for often in (1.0, SECOND_VISIT):
@@ -283,20 +312,20 @@ def _camera_visits(
             turn = np.where(rng.random(len(weight)) < AS_PLANNED, plan[0], turn)
             about = np.clip(plan[1] + PUNCTUAL * rng.standard_normal(len(weight)), 0.0, 0.999)
             when = np.where(rng.random(len(weight)) < AT_PLANNED_TIME, about, when)
-        visited = sky.open & at_work & (turn < often * chance) & (weight[:, -1] > 0)
-        rows.append(np.flatnonzero(visited))
-        columns.append(np.argmax(weight > (when * weight[:, -1])[:, None], axis=1)[visited])
+        visited = np.flatnonzero(turn < often * chance)
+        rows.append(visited)
+        columns.append(np.argmax(weight[visited] > (when * weight[:, -1])[visited, None], axis=1))
     row, column = np.concatenate(rows), np.concatenate(columns)
 
     step = (HOURS[1] - HOURS[0]) / 24.0
-    time = sky.time[row, column] + step * rng.uniform(-1.0, 1.0, len(row))
+    time = sky.time[row, column] + step * rng.uniform(-0.5, 0.5, len(row))
     patchy = sky.cloud[row] * rng.lognormal(0.0, 0.5, len(row))
-    moon_sky = sky.moon_sky[row, column] * _scattering(distance[row, column])
+    moon_sky = sky.moon_sky[row, column] * _scattering(view.distance[row, column])
     return Visits(
         time=np.round(time, 5),
         camera=np.full(len(row), mount.cameras[pointing]),
         visit=np.zeros(len(row), dtype=np.int64),
-        airmass=1.0 / sine_altitude[row, column],
+        airmass=1.0 / view.sine_altitude[row, column],
         cloud=patchy,
         moon_sky=moon_sky,
     )

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from varistar.lightcurves.magnitudes import AB_ZERO_POINT
@@ -273,11 +274,22 @@ def _nightly(rng: np.random.Generator, time: Array) -> Array:
 
 def _wander(rng: np.random.Generator, time: Array, days: float, number: int, which: NDArray[np.intp]) -> Array:
     """One of `number` curves at each time: straight lines between nodes `days` apart, standard normal there."""
-    place = (time - time.min()) / days if len(time) else time
-    node = place.astype(np.intp)
-    curves = rng.standard_normal((number, int(node.max(initial=0)) + 2))
-    before, after = curves[which, node], curves[which, node + 1]
-    return before + (after - before) * (place - node)
+    if not len(time):
+        return np.zeros(0)
+    start = time.min()
+    curves = rng.standard_normal((number, int((time.max() - start) / days) + 2))
+    return _between_nodes(curves, which, time, start, days)
+
+
+@njit(cache=True)
+def _between_nodes(curves: Array, which: NDArray[np.intp], time: Array, start: float, days: float) -> Array:
+    values = np.empty(len(time))
+    for i in range(len(time)):
+        place = (time[i] - start) / days
+        node = int(place)
+        before = curves[which[i], node]
+        values[i] = before + (curves[which[i], node + 1] - before) * (place - node)
+    return values
 
 
 def _sky_errors(rng: np.random.Generator, exposures: Exposures) -> Array:
