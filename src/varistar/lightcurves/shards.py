@@ -33,7 +33,7 @@ ROW_GROUP_STARS = 2048
 ROW_GROUP_BYTES = 16_000_000
 
 _PAGE_BYTES = 8_000_000
-_COMPRESSION_LEVEL = 9
+_COMPRESSION_LEVEL = 3
 _BYTE_STREAMS = ("flux", "flux_err", "mag", "mag_err", "limit")
 _DICTIONARIES = ("fwhm", "camera", "band", "quality")
 _ROW_COLUMNS = ("star_id", "version", "n_points")
@@ -166,9 +166,8 @@ def _to_arrow(lightcurves: LightCurves, versions: NDArray[np.int32]) -> pa.Table
     ]
     fields = [pa.field(name, array.type, False) for name, array in zip(_ROW_COLUMNS, arrays, strict=True)]
     for name in (name for name in COLUMNS if name in lightcurves.columns):
-        values = pa.array(lightcurves[name].astype(COLUMNS[name].dtype, copy=False))
-        if isinstance(values, pa.ChunkedArray):  # what text becomes when it is long
-            values = values.combine_chunks()
+        plain = lightcurves[name].astype(COLUMNS[name].dtype, copy=False)
+        values = _text(plain) if name in _TEXT else pa.array(plain)
         kind = pa.list_(pa.field("element", values.type, nullable=False))
         arrays.append(pa.ListArray.from_arrays(offsets, values, type=kind))
         fields.append(pa.field(name, kind, nullable=False))
@@ -180,6 +179,16 @@ def _to_arrow(lightcurves: LightCurves, versions: NDArray[np.int32]) -> pa.Table
     }
     metadata = {METADATA_KEY: json.dumps(content, sort_keys=True).encode()}
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
+
+
+def _text(words: NDArray[np.str_]) -> pa.Array:
+    """Words as Arrow has them. Codes of one or two letters are told apart as numbers, ten times as fast as as text."""
+    if words.dtype.itemsize in (4, 8):
+        found = pa.array(np.ascontiguousarray(words).view(f"u{words.dtype.itemsize}")).dictionary_encode()
+        different = pa.array(found.dictionary.to_numpy().view(words.dtype), type=pa.string())
+        return pa.DictionaryArray.from_arrays(found.indices, different).dictionary_decode()
+    values = pa.array(words, type=pa.string())
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def _row_groups(lightcurves: LightCurves) -> Iterator[tuple[int, int]]:

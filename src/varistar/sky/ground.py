@@ -256,7 +256,7 @@ def _observe(
     """One star's columns and its row of the truth."""
     rng = stream(settings.seed, "noise", *star.key)
     time, is_v = exposures.visits.time, (exposures.cameras.band == "V")[exposures.cameras.of]
-    neighbours = neighbours_light(stream(settings.seed, "neighbours", *star.key), star.g_mag, latitude)
+    neighbours = neighbours_light(rng, star.g_mag, latitude)
 
     signal = simulate_signal(settings.seed, star, time if len(time) else np.array(settings.span))
     change = _diluted(signal.change, neighbours)

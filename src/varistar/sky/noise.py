@@ -40,7 +40,7 @@ QUARTER = 1.1
 POINTING = 0.2
 #: Mean time between changes of a camera's focus [d]; times between the nodes of a camera's drifts [d], their size.
 FOCUS_BLOCK_DAYS = 60.0
-DRIFTS = ((3.0, 0.004), (25.0, 0.003), (150.0, 0.0055))
+DRIFTS = ((10.0, 0.005), (150.0, 0.0055))
 #: Scatter of calibration: of all stars of a field [mag], share of visits with wide errors, and how much wider.
 COMMON = 0.006
 WIDE_SHARE = 0.12
@@ -165,7 +165,7 @@ def measure(rng: np.random.Generator, mag: Array, exposures: Exposures) -> Array
     exposures : in the star's quarter (`Exposures.at`)
     """
     visits, points = exposures.visits, len(mag)
-    mean = float(np.median(mag)) if points else np.inf
+    mean = float(np.mean(mag)) if points else np.inf
     bleed = max(SATURATION - mean, 0.0)
     shift = exposures.shift + _camera_errors(rng, exposures, bleed) + _sky_errors(rng, exposures)
     n_visits = int(visits.visit.max()) + 1 if points else 0
