@@ -22,7 +22,7 @@ from .streams import stream
 TWILIGHT = np.radians(-12.0)
 LOWEST = np.radians(28.0)
 HOUR_ANGLE = np.radians(15.0 * 5.1)
-MOON_DISTANCE = np.radians(40.0)
+MOON_DISTANCE = np.radians(43.0)
 #: A field that is up for fewer hours than this in a night is visited less often.
 ENOUGH_HOURS = 2.0
 #: On this share of nights a camera visits the field when its mount's plan says, and on this share because it says so.
@@ -35,7 +35,7 @@ REGULAR = 0.75
 CULMINATION = 3.0
 #: Within this time [d] of a visit with the same pointing, this share of visits is left out.
 RECENT = 0.6
-LEFT_OUT = 0.75
+LEFT_OUT = 0.65
 #: All of a site's mounts stood still [MJD]: the spring of 2020. A field is taken up again some days after the end.
 CLOSURES = {"CTIO": (58931.0, 58973.0), "SAAO": (58933.0, 58974.0), "McDonald": (58933.0, 58952.0)}
 TAKEN_UP_DAYS = 3.0
@@ -45,7 +45,7 @@ OUTAGES_PER_YEAR, OUTAGE_DAYS = 0.8, 22.0
 HOURS = np.arange(-7.0, 7.01, 0.5)
 #: Sky under a full Moon at 90 degrees from the field, in units of the dark sky: 1.2 mag deeper exposures without it.
 FULL_MOON = 4.0
-OVERLAP = 0.43
+OVERLAP = 0.48
 #: A field that more mounts than this can reach gets fewer visits from each.
 ENOUGH_MOUNTS = 3
 SECOND_VISIT = 0.012
