@@ -26,7 +26,7 @@ repro: $(INSTALLED) ## rebuild everything from the embedded survey, promote if t
 	dvc pull --quiet data.dvc $(wildcard models.dvc)
 	dvc repro compare
 	varistar promote periods --if-better
-	dvc repro catalog
+	dvc repro completeness
 	@varistar report
 
 test: lint ## install, lint, run the tests

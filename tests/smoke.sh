@@ -11,7 +11,7 @@ varistar size smoke --yes
 dvc pull --quiet data.dvc models.dvc
 dvc repro --quiet compare
 varistar promote periods --force --reason "smoke test: any network will do"
-dvc repro --quiet catalog
+dvc repro --quiet completeness
 varistar report
 varistar predict periods data/ground/light_curves --output "$scratch/again.parquet"
 python - "$scratch/again.parquet" build/catalog/periods.parquet <<'PYTHON'

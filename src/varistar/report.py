@@ -32,7 +32,7 @@ def report_lines(root: Path) -> list[str]:
             lines = comparison_lines(read_json(summary))
         except (KeyError, TypeError, AttributeError, ValueError):
             raise DataError(f"{summary}: not a comparison of methods; `dvc repro compare` makes it again") from None
-    lines += ["", _champion_line(root), _catalog_line(root / CATALOG)]
+    lines += ["", _champion_line(root), _catalog_line(root / CATALOG), *_judged_lines(root / "metrics/catalog.json")]
     figures = root / "build/figures/periods"
     lines.append(f"figures:  {figures if figures.is_dir() else 'none yet; `make repro` draws them'}")
     lines.append("runs:     `make ui`, then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning")
@@ -83,6 +83,23 @@ def _catalog_line(catalog: Path) -> str:
     except (pl.exceptions.PolarsError, OSError):
         raise DataError(f"{catalog}: not a catalog; `dvc repro catalog` makes it again") from None
     return f"catalog:  {catalog} ({total} stars, {trusted} with sigma / period below {TRUSTED:.0%})"
+
+
+def _judged_lines(metrics: Path) -> list[str]:
+    """What the truth says of the catalog, where it has been asked."""
+    if not metrics.exists():
+        return []
+    try:
+        row = read_json(metrics)["trusted"]
+        rates = (row[name] for name in ("completeness", "purity", "false_period_rate"))
+        complete, pure, false = ("-" if rate is None else f"{rate:.1%}" for rate in rates)
+        reported = int(row["n_reported"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{metrics}: not the scores of a catalog; `dvc repro completeness` makes it again") from None
+    return [
+        f"          of the periods there are, {complete} are found; of {reported} trusted stars, {pure} are right;",
+        f"          {false} of the stars without a period get a trusted one",
+    ]
 
 
 def _dvc(root: Path, *arguments: str) -> tuple[bool, str]:

@@ -166,7 +166,7 @@ def _to_arrow(lightcurves: LightCurves, versions: NDArray[np.int32]) -> pa.Table
     ]
     fields = [pa.field(name, array.type, False) for name, array in zip(_ROW_COLUMNS, arrays, strict=True)]
     for name in (name for name in COLUMNS if name in lightcurves.columns):
-        plain = lightcurves[name].astype(COLUMNS[name].dtype, copy=False)
+        plain: NDArray = lightcurves[name].astype(COLUMNS[name].dtype, copy=False)
         values = _text(plain) if name in _TEXT else pa.array(plain)
         kind = pa.list_(pa.field("element", values.type, nullable=False))
         arrays.append(pa.ListArray.from_arrays(offsets, values, type=kind))
