@@ -42,6 +42,7 @@ def simulate_survey(
     whole. What was interrupted goes on when the same command is given again.
     """
     from varistar.foundation.params import find_root, read_section
+    from varistar.foundation.settings import validate
     from varistar.sky.ground import SkySettings
     from varistar.sky.places import read_places
     from varistar.sky.snapshot import write_ground, write_space
@@ -52,18 +53,23 @@ def simulate_survey(
     if only != "space":
         ground = read_section(folder, "sky", SkySettings)
         changes: dict = {} if seed is None else {"seed": seed}
-        changes |= {} if stars is None else {"counts": ground.counts.of(stars)}
+        changes |= {} if stars is None else {"counts": ground.counts.of(stars).model_dump()}
         if places is not None:
             where = read_places(places)
             changes |= {"places": where, "n_fields": max(len(where), ground.n_fields // len(where) * len(where))}
-        made.append(write_ground(ground.model_copy(update=changes), output / "ground", chosen, print))
+        ground = validate(SkySettings, ground.model_dump() | changes, "sky")
+        made.append(write_ground(ground, output / "ground", chosen, print))
     elif stars is not None or places is not None:
         raise ConfigError("--stars and --places are of the ground-based survey, which --only space leaves out")
     if only != "ground":
         space = read_section(folder, "sectors", SectorSettings)
         changes = {} if seed is None else {"seed": seed}
         changes |= {} if targets is None else {"n_stars": targets}
-        made.append(write_space(space.model_copy(update=changes), output / "space", chosen, print))
+        made.append(
+            write_space(
+                validate(SectorSettings, space.model_dump() | changes, "sectors"), output / "space", chosen, print
+            )
+        )
     elif targets is not None:
         raise ConfigError("--targets is of the space-based survey, which --only ground leaves out")
     if None in made:

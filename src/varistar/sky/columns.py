@@ -54,7 +54,7 @@ SPACE_MEANINGS = {
     "period_days": "orbital or pulsation period; null for none",
     "amplitude": "full range of the noise-free flux without flares, in units of its median",
     "depth": "of the transit or the deeper eclipse, in units of the median flux",
-    "flares_per_day": "expected number, of all equivalent durations that are drawn",
+    "flares_per_day": "expected number of outbursts, each of one flare or several",
     "flare_alpha": "dN/dED ~ ED^-alpha",
     "n_flares": "flares that were drawn, observed or not",
     "outburst": "flares of one outburst have the same number",

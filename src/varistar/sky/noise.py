@@ -28,7 +28,7 @@ from .streams import stream
 
 #: 5-sigma limit at the zenith of a dark clear night, and what an airmass more costs [mag]; V is shallower than g.
 DARK_LIMIT = {"g": 18.93, "V": 18.2}
-EXTINCTION = 0.46
+EXTINCTION = 0.42
 #: Three dithers reach deeper than one by this [mag].
 COADDED_GAIN = 1.25 * np.log10(3.0)
 #: Light lost at the edge of a camera's field, 2.3 degrees from its centre [mag].
@@ -46,7 +46,7 @@ COMMON = 0.006
 WIDE_SHARE = 0.12
 WIDE = 2.8
 #: Share of visits that are bad, the standard deviation of their errors [mag], and how many of them are too faint.
-BAD_SHARE = 0.060
+BAD_SHARE = 0.070
 BAD_SIZE = 0.070
 BAD_FAINT = 0.75
 #: Share of rows that failed, and hold noise alone.
@@ -54,7 +54,7 @@ FAILED = 0.0010
 #: Scatter of calibration that the dithers of a visit do not share [mag].
 DITHER_SCATTER = 0.007
 #: Errors of a star that all cameras share in a night: time between their nodes [d], and their median size [mag].
-NIGHT_DAYS, NIGHT = 1.6, 0.0110
+NIGHT_DAYS, NIGHT = 2.4, 0.0120
 #: Stars brighter than this saturate [mag].
 SATURATION = 11.2
 #: Steps of limits [mag] and of widths [pixel].
@@ -132,7 +132,7 @@ def expose(seed: int, field: int, place: Direction, visits: Visits, coadded: boo
     if not coadded:
         zero = zero - COADDED_GAIN
     n_visits = int(visits.visit.max()) + 1 if len(visits.visit) else 0
-    patchy = rng.lognormal(np.log(0.28), 0.3) * np.abs(rng.standard_normal(n_visits))[visits.visit]
+    patchy = rng.lognormal(np.log(0.24), 0.3) * np.abs(rng.standard_normal(n_visits))[visits.visit]
     limit = (
         zero[cameras.of]
         - EXTINCTION * (visits.airmass - 1.0)
@@ -259,7 +259,7 @@ def _camera_errors(rng: np.random.Generator, exposures: Exposures, bleed: float)
     """Offsets between cameras, and their drifts [mag]: nodes joined by straight lines."""
     cameras, time = exposures.cameras, exposures.visits.time
     n = len(cameras.code)
-    offsets = (rng.lognormal(np.log(0.0175), 0.5) + 0.06 * bleed) * rng.standard_normal(n)
+    offsets = (rng.lognormal(np.log(0.0155), 0.5) + 0.06 * bleed) * rng.standard_normal(n)
     errors = offsets[cameras.of]
     for days, size in DRIFTS:
         errors += size * _wander(rng, time, days, n, cameras.of)
@@ -309,7 +309,7 @@ def _sky_errors(rng: np.random.Generator, exposures: Exposures) -> Array:
 
 def _floor(mag: float) -> float:
     """Scatter of calibration from visit to visit, of this star alone [mag]: 0.004 to g = 12.3, 0.01 at 16."""
-    return float(np.interp(mag, [12.0, 12.3, 12.8, 13.5, 14.2, 16.0], [0.0040, 0.0040, 0.0052, 0.0052, 0.0085, 0.010]))
+    return float(np.interp(mag, [12.0, 12.3, 12.8, 13.5, 14.2, 16.0], [0.0035, 0.0035, 0.0045, 0.0045, 0.0080, 0.010]))
 
 
 def _bad(rng: np.random.Generator, visits: int) -> Array:

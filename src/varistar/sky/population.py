@@ -239,10 +239,16 @@ def _draw_cepheid(rng: np.random.Generator) -> _Nature:
     colour = 0.85 + 0.2 * fundamental + rng.normal(0.0, 0.05)
     if subtype == "CW":
         return _Nature(
-            subtype, Place(-1.85 - 1.7 * fundamental + rng.normal(0.0, 0.15), colour, 0.55, -1.0, True), period
+            subtype,
+            Place(-1.85 - 1.7 * fundamental + rng.normal(0.0, 0.15), colour, 0.55, rng.normal(-1.0, 0.3), True),
+            period,
         )
     mass = 5.8 * 10.0 ** (0.3 * fundamental)
-    return _Nature(subtype, Place(-4.05 - 2.6 * fundamental + rng.normal(0.0, 0.15), colour, mass, 0.0, True), period)
+    return _Nature(
+        subtype,
+        Place(-4.05 - 2.6 * fundamental + rng.normal(0.0, 0.15), colour, mass, rng.normal(0.0, 0.15), True),
+        period,
+    )
 
 
 def _asymptotic_giant(rng: np.random.Generator, period: float) -> Place:
@@ -274,7 +280,9 @@ def _draw_young(rng: np.random.Generator) -> _Nature:
     subtype = _choose(rng, {"spotted": 0.5, "dipper": 0.25, "burster": 0.25})
     colour = rng.uniform(1.2, 3.0)
     abs_g = sequence(colour) - rng.uniform(0.7, 2.2)
-    place = Place(abs_g, colour, float(np.interp(colour, (1.2, 2.0, 3.0), (1.0, 0.6, 0.25))), 0.0, False)
+    place = Place(
+        abs_g, colour, float(np.interp(colour, (1.2, 2.0, 3.0), (1.0, 0.6, 0.25))), rng.normal(0.0, 0.1), False
+    )
     match subtype:
         case "spotted":
             return _Nature(subtype, place, young_period(rng), _isotropic(rng), "stable")

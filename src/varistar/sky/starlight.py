@@ -14,7 +14,7 @@ from varistar.physics.transits import Companion, Orbit, binary_flux, hidden_ligh
 from .ephemeris import Array
 from .sectors import CADENCE
 from .streams import stream
-from .targets import Target
+from .targets import Pair, Target, scaled_axis
 
 #: Spots: few, large and long-lived, on stars that turn almost rigidly, so that the equatorial period is nearly shown.
 SPOTS = SpotPrior(
@@ -88,11 +88,11 @@ def _spots(rng: np.random.Generator, target: Target, time: Array, lengths: list[
 
 def _variability(rng: np.random.Generator, target: Target, time: Array) -> tuple[Array, float]:
     """Planet, companion, pulsation or granulation as a factor, and the deepest loss of light by what passes before."""
+    if target.pair:
+        return _binary(rng, target, target.pair, time)
     match target.kind, target.subtype:
         case "planet_host", _:
             return _planet(rng, target, time)
-        case "eclipsing", _:
-            return _binary(rng, target, time)
         case _, "DSCT":
             return _many_modes(rng, target.period_days, time), np.nan
         case _, "RRAB":
@@ -107,7 +107,7 @@ def _variability(rng: np.random.Generator, target: Target, time: Array) -> tuple
 def _planet(rng: np.random.Generator, target: Target, time: Array) -> tuple[Array, float]:
     low, high = np.log(PLANET_RADII)
     radius = min(float(np.exp(rng.uniform(low, high))) / target.radius, 0.3)
-    axis = _scaled_axis(target, target.mass)
+    axis = scaled_axis(target.period_days, target.mass, target.radius)
     impact, epoch = rng.uniform(0.0, 0.9), time[0] + target.period_days * rng.random()
     orbit = Orbit(target.period_days, epoch, axis, float(np.degrees(np.arccos(impact / axis))))
     limb = _limb(target.teff)
@@ -115,27 +115,19 @@ def _planet(rng: np.random.Generator, target: Target, time: Array) -> tuple[Arra
     return flux, float(hidden_light(np.array([impact]), radius, limb)[0])
 
 
-def _binary(rng: np.random.Generator, target: Target, time: Array) -> tuple[Array, float]:
-    """Two main-sequence stars that always eclipse; those of type EW touch."""
-    radius = rng.uniform(0.5, 1.0)
-    hidden = rng.uniform(0.0, 0.8)
+def _binary(rng: np.random.Generator, target: Target, pair: Pair, time: Array) -> tuple[Array, float]:
+    """Two main-sequence stars that eclipse each other."""
     if target.subtype == "EW":
-        axis, glow, tides = 1.05 * (1.0 + radius), rng.uniform(0.85, 1.0), rng.uniform(0.12, 0.30)
+        glow, tides = rng.uniform(0.85, 1.0), rng.uniform(0.12, 0.30)
     else:
-        axis = max(_scaled_axis(target, target.mass * (1.0 + radius)), 1.3 * (1.0 + radius))
-        glow, tides = radius ** rng.uniform(1.0, 4.0), min(2.6 * radius / axis**3, 0.1)
-    inclination = float(np.degrees(np.arccos(hidden * (1.0 + radius) / axis)))
-    orbit = Orbit(target.period_days, time[0] + target.period_days * rng.random(), axis, inclination)
-    companion = Companion(radius, glow * radius**2 / (1.0 + glow * radius**2), tides)
+        glow, tides = pair.radius ** rng.uniform(1.0, 4.0), min(2.6 * pair.radius / pair.axis**3, 0.1)
+    epoch = time[0] + target.period_days * rng.random()
+    orbit = Orbit(target.period_days, epoch, pair.axis, pair.inclination)
+    companion = Companion(pair.radius, glow * pair.radius**2 / (1.0 + glow * pair.radius**2), tides)
     limb = _limb(target.teff)
     cycle = binary_flux(orbit.epoch + target.period_days * np.linspace(0.0, 1.0, 1001), orbit, companion, limb)
     flux = _over_cadences(time, lambda at: binary_flux(at, orbit, companion, limb))
-    return flux, float(1.0 - cycle.min() / cycle.max())
-
-
-def _scaled_axis(target: Target, mass: float) -> float:
-    """Radius of the orbit in units of the star's, by Kepler's third law: the Sun's is 4.208 at one day."""
-    return 4.208 * target.period_days ** (2.0 / 3.0) * mass ** (1.0 / 3.0) / target.radius
+    return flux, float(1.0 - cycle.min() / np.median(cycle))
 
 
 def _limb(teff: float) -> tuple[float, float]:

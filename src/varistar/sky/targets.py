@@ -7,7 +7,7 @@ ground survey's stars and `tmag`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -49,6 +49,15 @@ HOTTEST_SPOTTED = 6600.0
 HOTTEST_FLARING = 5900.0
 
 
+class Pair(NamedTuple):
+    """What two stars that eclipse each other look like: the companion's radius and the orbit's, in units of the star's
+    radius, and the inclination of the orbit [deg], in whose plane both turn."""
+
+    radius: float
+    axis: float
+    inclination: float
+
+
 @dataclass(frozen=True)
 class Target:
     """One star of the space survey; NaN where it has no such value.
@@ -59,7 +68,8 @@ class Target:
     teff, radius, mass, luminosity : [K, Sun]
     rotation_days : at the equator
     period_days : of the companion or the pulsation
-    inclination : of the rotation axis [deg]
+    inclination : of the rotation axis [deg], and of the orbit of a pair
+    pair : of an eclipsing binary
     flare_law : of a star that flares, else a rate of zero
     catalog : catalog values by column name
     """
@@ -77,6 +87,7 @@ class Target:
     rotation_days: float
     period_days: float
     inclination: float
+    pair: Pair | None
     flare_law: FlareLaw
     catalog: dict[str, float]
 
@@ -99,7 +110,8 @@ def draw_target(
     rotation = np.nan if subtype in ("giant", "DSCT", "RRAB") else _rotation(rng, teff, mass, age)
     if kind == "eclipsing":
         rotation = period  # so close a pair is locked
-    inclination = float(np.degrees(np.arccos(rng.random())))
+    pair = _draw_pair(rng, subtype, radius, mass, period) if kind == "eclipsing" else None
+    inclination = pair.inclination if pair else float(np.degrees(np.arccos(rng.random())))
     flares = kind == "flaring" or (kind == "planet_host" and teff < HOTTEST_FLARING)
     law = draw_flare_law(rng, teff, age, flare_bounds) if flares else FlareLaw(0.0, 2.0, flare_bounds)
     centre = MAGNITUDES[0] + (1.0 if teff < 3900.0 else 0.0)
@@ -118,9 +130,25 @@ def draw_target(
         rotation_days=rotation if teff < HOTTEST_SPOTTED else np.nan,
         period_days=period,
         inclination=inclination,
+        pair=pair,
         flare_law=law,
         catalog=_catalog(rng, tmag, colour, abs_g, (teff, radius, mass), (rotation, inclination)),
     )
+
+
+def scaled_axis(period_days: float, mass: float, radius: float) -> float:
+    """Radius of an orbit around `mass` in units of the star's `radius` [Sun], by Kepler's third law: the Sun's is 4.208
+    at one day."""
+    return 4.208 * period_days ** (2.0 / 3.0) * mass ** (1.0 / 3.0) / radius
+
+
+def _draw_pair(rng: np.random.Generator, subtype: str, radius: float, mass: float, period_days: float) -> Pair:
+    """A companion on the main sequence that always eclipses; those of type EW touch."""
+    ratio, hidden = rng.uniform(0.5, 1.0), rng.uniform(0.0, 0.8)
+    touching = 1.05 * (1.0 + ratio)
+    apart = max(scaled_axis(period_days, mass * (1.0 + ratio), radius), 1.3 * (1.0 + ratio))
+    axis = touching if subtype == "EW" else apart
+    return Pair(ratio, axis, float(np.degrees(np.arccos(hidden * (1.0 + ratio) / axis))))
 
 
 def _variable(rng: np.random.Generator, kind: TargetKind) -> tuple[str, float]:
