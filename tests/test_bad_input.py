@@ -471,9 +471,9 @@ def test_champions_that_are_missing_or_damaged(
     ("old", "new", "said"),
     [
         (
-            "seed: 88\n\nsurveys",
-            "sede: 88\n\nsurveys",
-            "params.yaml: key 'sky.sede' does not exist; allowed here: counts,",
+            "seed: 88\n\nsectors",
+            "sede: 88\n\nsectors",
+            "params.yaml: key 'sky.sede' does not exist; allowed here: coadded, counts,",
         ),
         (
             "size: laptop",
@@ -549,8 +549,8 @@ def test_outputs_that_cannot_be_written(
         ((*predict, "catalog.xlsx"), "catalog.xlsx: the ending must be one of .parquet, .csv, .ecsv, .fits"),
         ((*predict, "a.csv"), "a.csv: an input, which the catalog would replace; name another output"),
         (("ingest", "a.csv", "--output", "file"), "file: cannot be made a folder: File exists"),
-        (("survey", "simulate", "--output", "file"), "file: cannot be written: Not a directory"),
-        (("survey", "simulate", "--output", "file/below"), "file/below: cannot be written: "),
+        (("survey", "simulate", "--output", "file"), "file: is a file, where a folder is to be made"),
+        (("survey", "simulate", "--output", "file/below"), "file: is a file, where a folder is to be made"),
     ]:
         assert said in refuses(*words)
         assert everything(project) == before

@@ -24,6 +24,7 @@ from varistar.lightcurves.readers import Format
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import LightCurves, concatenate
 from varistar.periods.promote import Outcome
+from varistar.sky.ground import StarCounts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -172,13 +173,55 @@ def test_a_size_is_written_when_it_is_confirmed(
 
 def test_the_simulated_survey(varistar: Run, refuses: Refuses, project: Path) -> None:
     params = read_params(project)
-    kinds = ("clump", "quasar", "rotator", "eclipsing", "pulsating", "semiregular", "constant")
-    params["sky"] = {"seed": 5, "n_fields": 1, "counts": dict.fromkeys(kinds, 0) | {"constant": 2}}
+    none = dict.fromkeys(StarCounts().model_dump(), 0)
+    params["sky"] = {"seed": 5, "n_fields": 1, "counts": none | {"constant": 2}}
+    params["sectors"] = {"seed": 5, "n_stars": 1}
     (project / "params.yaml").write_text(json.dumps(params))
-    answer = varistar("survey", "simulate", "--output", "sky")
-    assert (answer.code, answer.out, answer.err) == (0, "sky: the simulated survey of seed 5\n", "")
-    assert pl.read_parquet(project / "sky" / "stars.parquet").height == 2
-    assert Store(project / "sky" / "light_curves").index().height == 2
+    answer = varistar("survey", "simulate", "--output", "sky", "--workers", "1")
+    said = [f"sky/{name}: made; its README.md says what it holds" for name in ("ground", "space")]
+    assert (answer.code, answer.out.splitlines()) == (0, said)
+    for name, stars in (("ground", 2), ("space", 1)):
+        assert pl.read_parquet(project / "sky" / name / "stars.parquet").height == stars
+        assert Store(project / "sky" / name / "light_curves").index().height == stars
+    larger = varistar(
+        *(
+            "survey",
+            "simulate",
+            "--output",
+            "other",
+            "--only",
+            "ground",
+            "--stars",
+            "5",
+            "--seed",
+            "6",
+            "--workers",
+            "1",
+        )
+    )
+    assert larger.code == 0 and not (project / "other/space").exists()
+    assert pl.read_parquet(project / "other/ground/truth.parquet").height == 5
+
+
+def test_fields_where_a_user_wants_them(varistar: Run, refuses: Refuses, project: Path) -> None:
+    (project / "places.csv").write_text("ra_deg,dec_deg\n10.0,-30.0\n200.0,20.0\n")
+    words = ("survey", "simulate", "--output", "sky", "--only", "ground", "--stars", "6", "--workers", "1", "--places")
+    assert varistar(*words, "places.csv").code == 0
+    ra = pl.read_parquet(project / "sky/ground/stars.parquet")["ra_deg"]
+    assert (((ra - 10.0).abs() < 4.0) | ((ra - 200.0).abs() < 4.0)).all()
+    for text, said in (
+        ("ra_deg,dec_deg\n10.0,85.0\n", "sky: places must lie in -78 to 70 degrees of declination"),
+        ("ra_deg,dec_deg\n10.0,\n", "places.csv: row 1 is no place on the sky"),
+        ("ra_deg,dec_deg\n", "places.csv: holds no place"),
+        ("ra,dec\n1,2\n", "places.csv: has no column 'ra_deg'"),
+        ("ra_deg,dec_deg\nhere,there\n", "places.csv: ra_deg and dec_deg must be numbers"),
+    ):
+        (project / "places.csv").write_text(text)
+        assert said in refuses(*words, "places.csv")
+    assert "cannot be read as a table of places" in refuses(*words, "gone.csv")
+    assert "--targets is of the space-based survey" in refuses(*words, "places.csv", "--targets", "3")
+    only_space = ("survey", "simulate", "--output", "sky", "--only", "space")
+    assert "--stars and --places are of the ground-based survey" in refuses(*only_space, "--stars", "3")
     (project / "thesis").mkdir()
     (project / "thesis" / "chapter.tex").write_text("mine")
     assert "thesis: holds 'chapter.tex'" in refuses("survey", "simulate", "--output", "thesis")
@@ -243,7 +286,7 @@ def test_ingest_with_a_mapping(varistar: Run, refuses: Refuses, project: Path) -
 
 def test_ingest_for_a_survey_that_does_not_exist(refuses: Refuses, raw: Path) -> None:
     said = refuses("ingest", "raw", "--output", "store", "--survey", "ztf")
-    assert said == "params.yaml: 'surveys.ztf' does not exist; surveys has asassn, asassn_released"
+    assert said == "params.yaml: 'surveys.ztf' does not exist; surveys has asassn, asassn_released, tess"
     assert not Path("store").exists()
 
 

@@ -54,7 +54,11 @@ def test_the_projects_own_params_are_in_order() -> None:
     ("key", "value", "said"),
     [
         # a key that does not exist
-        ("sise", "laptop", "key 'sise' does not exist; allowed here: accelerator, periods, size, sizes, sky, surveys"),
+        (
+            "sise",
+            "laptop",
+            "key 'sise' does not exist; allowed here: accelerator, periods, sectors, size, sizes, sky, surveys",
+        ),
         (
             "periods.samples.clump.simulation",
             3,

@@ -14,7 +14,7 @@ from varistar.foundation.files import folder_hash
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import COLUMNS, LightCurves, concatenate
 from varistar.sky import ground, snapshot
-from varistar.sky.ground import PIECES, SkySettings, StarCounts, simulate_sky
+from varistar.sky.ground import SkySettings, StarCounts, simulate_sky
 from varistar.sky.snapshot import write_ground, write_space
 from varistar.sky.spacecraft import FLARES, STARS, SectorSettings, simulate_targets
 from varistar.sky.spacecraft import TRUTH as SPACE_TRUTH
@@ -238,7 +238,7 @@ def test_a_large_field_is_made_in_bounded_pieces(tmp_path: Path, monkeypatch: py
     assert sorted(stored(folder).star_id) == sorted(whole)
 
 
-@pytest.mark.parametrize(("fields", "shards"), [(3, 3), (PIECES, PIECES), (36, 18), (100, 17)])
+@pytest.mark.parametrize(("fields", "shards"), [(3, 3), (snapshot.PIECES, snapshot.PIECES), (36, 18), (100, 17)])
 def test_a_sky_is_cut_into_some_sixteen_shards_of_whole_fields(fields: int, shards: int) -> None:
     pieces = ground.sky_pieces(SkySettings(n_fields=fields, counts=StarCounts().of(2000)))
     batches = list(snapshot._batches(pieces))

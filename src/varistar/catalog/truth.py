@@ -75,14 +75,28 @@ def judge(catalog: pl.DataFrame, truth: pl.DataFrame, period_range: tuple[float,
 def _tidy_catalog(catalog: pl.DataFrame) -> pl.DataFrame:
     """The columns that are used, as their types; NaN is null."""
     catalog = _with_ids(catalog, "catalog", MEASURED)
-    types = {"n_points": pl.Int64, "flags": pl.Int64}
-    numbers = [_number(catalog, "catalog", name).cast(types.get(name, pl.Float64)) for name in MEASURED]
-    return catalog.select("star_id").with_columns(numbers)
+    tidy = catalog.select("star_id").with_columns(_number(catalog, "catalog", name) for name in MEASURED)
+    whole = ("n_points", "flags")
+    for name, is_wrong, wanted in (
+        *(
+            (name, ~pl.col(name).is_finite() | (pl.col(name) != pl.col(name).round()), "a whole number")
+            for name in whole
+        ),
+        ("period", ~(pl.col("period") > 0) | ~pl.col("period").is_finite(), "more than 0 d, or null for no period"),
+    ):
+        if (wrong := tidy.filter(is_wrong)).height:
+            star, value = wrong["star_id"][0], wrong[name][0]
+            raise DataError(f"star '{star}' of the catalog has {name} {value:g}; expected {wanted}")
+    return tidy.with_columns(pl.col(whole).cast(pl.Int64))
 
 
 def _tidy_truth(truth: pl.DataFrame) -> pl.DataFrame:
     """The columns that are used, as their types: a shown period for every star that has one, and names without gaps."""
     truth = _with_ids(truth, "truth", ("period_days",))
+    if "rotation_days" in truth.columns:
+        raise DataError(
+            "the truth is that of the space survey, whose stars have several periods; expected the ground's"
+        )
     if not truth.height:
         raise DataError("the truth has no rows; expected one for each star")
     numbers = [_number(truth, "truth", name) for name in TRUE_NUMBERS if name in truth.columns]

@@ -48,6 +48,10 @@ def simulate_survey(
     from varistar.sky.snapshot import write_ground, write_space
     from varistar.sky.spacecraft import SectorSettings
 
+    if only == "space" and (stars is not None or places is not None):
+        raise ConfigError("--stars and --places are of the ground-based survey, which --only space leaves out")
+    if only == "ground" and targets is not None:
+        raise ConfigError("--targets is of the space-based survey, which --only ground leaves out")
     folder, chosen = find_root(root), engine_of(engine, workers)
     made: list[Path | None] = []
     if only != "space":
@@ -59,8 +63,6 @@ def simulate_survey(
             changes |= {"places": where, "n_fields": max(len(where), ground.n_fields // len(where) * len(where))}
         ground = validate(SkySettings, ground.model_dump() | changes, "sky")
         made.append(write_ground(ground, output / "ground", chosen, print))
-    elif stars is not None or places is not None:
-        raise ConfigError("--stars and --places are of the ground-based survey, which --only space leaves out")
     if only != "ground":
         space = read_section(folder, "sectors", SectorSettings)
         changes = {} if seed is None else {"seed": seed}
@@ -70,8 +72,6 @@ def simulate_survey(
                 validate(SectorSettings, space.model_dump() | changes, "sectors"), output / "space", chosen, print
             )
         )
-    elif targets is not None:
-        raise ConfigError("--targets is of the space-based survey, which --only ground leaves out")
     if None in made:
         return others_go_on()
     for path in made:
@@ -91,7 +91,10 @@ def compare_survey(
         typer.Option(help="Which seasons: a simulator is fitted on the even years and judged by the odd ones."),
     ] = "judge",
 ) -> None:
-    """How alike real and simulated light curves are, and whether a classifier can tell them apart."""
+    """Measure how alike real light curves are.
+
+    Quantity by quantity, and by whether a classifier can tell simulated light curves from real ones.
+    """
     from varistar.realism.report import measure_realism
     from varistar.realism.words import summary_lines
 
@@ -107,7 +110,10 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Folder that receives the tables and a figure.")] = None,
     root: Root = None,
 ) -> None:
-    """Completeness and purity of a catalog of simulated stars, by class, period, magnitude and amplitude."""
+    """Hold a catalog against its truth.
+
+    Completeness and purity of simulated stars, by class, period, magnitude and amplitude.
+    """
     from varistar.catalog.completeness import completeness_lines, evaluate_catalog, searched_range, write_completeness
     from varistar.foundation.params import find_root
 

@@ -166,7 +166,10 @@ def _read_simulated(folder: Path, kinds: Sequence[str] | None) -> tuple[list[Lig
                 f"simulated survey, or a comparison with stars of all kinds"
             )
         return parts, {}
-    truth = pl.read_parquet(truth_file, glob=False)
+    try:
+        truth = pl.read_parquet(truth_file, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"{truth_file}: cannot be read: {str(error).splitlines()[0]}") from None
     if missing := [name for name in ("star_id", "kind") if name not in truth.columns]:
         raise DataError(f"{truth_file}: lacks the column '{missing[0]}'")
     if kinds is not None:

@@ -43,7 +43,7 @@ TAKEN_UP_DAYS = 3.0
 OUTAGES_PER_YEAR, OUTAGE_DAYS = 0.8, 22.0
 #: Times considered in a night: every half hour, within seven hours of midnight.
 HOURS = np.arange(-7.0, 7.01, 0.5)
-#: Sky under a full Moon at 90 degrees from the field, in units of the dark sky: 1.2 mag deeper exposures without it.
+#: Sky under a full Moon at 90 degrees from the field, in units of the dark sky: 0.9 mag deeper exposures without it.
 FULL_MOON = 4.0
 OVERLAP = 0.48
 #: A field that more mounts than this can reach gets fewer visits from each.

@@ -32,7 +32,8 @@ TRUTH_MEANINGS = {
     "g_mag": "mean magnitude in g, of the star alone [mag]",
     "v_mag": "mean magnitude in V, of the star alone [mag]",
     "period_days": "equatorial rotation, orbital or pulsation period; null for none",
-    "shown_period_days": "the period that the light curve shows: of spotted stars the mean over their spots",
+    "shown_period_days": "the period that the light curve shows: of spotted stars the mean over their spots, of five "
+    "years or the whole survey",
     "amplitude": "full range of the noise-free magnitude at the star's epochs, neighbours included [mag]",
     "harmonics": "amplitudes of the first four harmonics of the period, in units of the strongest",
     "inclination": "of the axis of rotation or of the orbit to the line of sight [deg]",
@@ -53,7 +54,7 @@ SPACE_MEANINGS = {
     "shown_period_days": "rotation period that the spots show",
     "period_days": "orbital or pulsation period; null for none",
     "amplitude": "full range of the noise-free flux without flares, in units of its median",
-    "depth": "of the transit or the deeper eclipse, in units of the median flux",
+    "depth": "of the transit, or of the deeper eclipse in units of the highest flux",
     "flares_per_day": "expected number of outbursts, each of one flare or several",
     "flare_alpha": "dN/dED ~ ED^-alpha",
     "n_flares": "flares that were drawn, observed or not",

@@ -168,11 +168,12 @@ def _draw_once(rng: np.random.Generator, wanted: Population) -> Place:
 
 
 def catalog_of_star(
-    rng: np.random.Generator, g_mag: float, place: Place, period_days: float, inclination: float
+    rng: np.random.Generator, g_mag: float, place: Place, turning: float, period_days: float, inclination: float
 ) -> dict[str, float]:
     """The catalog entry of a star: what follows from its place in the diagram.
 
-    Its lines are as broad as a rotation of this period and inclination makes them; either may be NaN.
+    Its lines are as broad as a body of radius `turning` [Sun] makes them that turns with this period and inclination;
+    either may be NaN.
     """
     body = {
         "radius_val": place.radius,
@@ -183,7 +184,7 @@ def catalog_of_star(
     }
     mean_g = gaia_magnitude(g_mag, place.colour)
     entry = stellar_entry(rng, mean_g, place.colour, place.abs_g, place.is_giant)
-    return {**entry, **body, **line_broadening(rng, mean_g, place.radius, period_days, inclination)}
+    return {**entry, **body, **line_broadening(rng, mean_g, turning, period_days, inclination)}
 
 
 def stellar_entry(

@@ -72,8 +72,10 @@ TRUTH: dict[str, type[pl.DataType] | pl.DataType] = {
     "inclination": pl.Float64,
     "blend": pl.Float64,
 }
-#: A piece of a sky holds at most this many stars, and a sky has at least this many pieces.
-STARS_PER_PIECE, PIECES = 4096, 16
+#: A piece of a sky holds at most this many stars.
+STARS_PER_PIECE = 4096
+#: Longest span of a survey [d], for which the spots of its stars are simulated.
+LONGEST_SPAN = 4000.0
 
 
 class StarCounts(Settings):
@@ -121,16 +123,20 @@ class SkySettings(Settings):
     places: tuple[tuple[float, float], ...] = ()
     coadded: bool = True
     losses: Annotated[float, Field(ge=0, lt=1)] = 0.003
-    steps_per_error: Annotated[float, Field(ge=1)] = 1.0
+    steps_per_error: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.span[0] < self.span[1]:
             raise ValueError("span must run from the earlier to the later MJD")
+        if self.span[1] - self.span[0] > LONGEST_SPAN:
+            raise ValueError(f"span must not exceed {LONGEST_SPAN:g} days, for which spots are simulated")
         if not -78.0 <= self.declinations[0] < self.declinations[1] <= 70.0:
             raise ValueError("declinations must ascend and lie in -78 to 70 degrees, where some site sees the field")
-        if any(not -78.0 <= dec <= 70.0 for _, dec in self.places):
+        if any(not (0.0 <= ra <= 360.0 and -78.0 <= dec <= 70.0) for ra, dec in self.places):
             raise ValueError("places must lie in -78 to 70 degrees of declination, where some site sees the field")
+        if self.n_fields < len(self.places):
+            raise ValueError(f"n_fields is {self.n_fields}, and there are {len(self.places)} places")
         return self
 
 
@@ -276,7 +282,9 @@ def _observe(
         "quality": exposures.quality,
     }
     kept = rng.random(len(time)) >= settings.losses
-    return {name: values[kept] for name, values in columns.items()}, _truth(star, signal, change, neighbours)
+    return {name: values[kept] for name, values in columns.items()}, _truth(
+        star, signal, change, neighbours, bool(len(time))
+    )
 
 
 def _diluted(change: Array, neighbours: float) -> Array:
@@ -286,7 +294,7 @@ def _diluted(change: Array, neighbours: float) -> Array:
     return -2.5 * np.log10((10.0 ** (-0.4 * change) + neighbours) / (1.0 + neighbours))
 
 
-def _truth(star: Star, signal: Signal, change: Array, neighbours: float) -> dict[str, Any]:
+def _truth(star: Star, signal: Signal, change: Array, neighbours: float, is_observed: bool) -> dict[str, Any]:
     """A star's row of the truth; NaN where it has no such value."""
     return {
         "star_id": star.star_id,
@@ -299,7 +307,7 @@ def _truth(star: Star, signal: Signal, change: Array, neighbours: float) -> dict
         "v_mag": star.v_mag,
         "period_days": star.period_days,
         "shown_period_days": signal.shown_period,
-        "amplitude": float(np.ptp(change)),
+        "amplitude": float(np.ptp(change)) if is_observed else np.nan,
         "harmonics": None if np.isnan(signal.harmonics).any() else [round(float(h), 4) for h in signal.harmonics],
         "inclination": star.inclination,
         "blend": neighbours / (1.0 + neighbours),

@@ -132,7 +132,7 @@ def expose(seed: int, field: int, place: Direction, visits: Visits, coadded: boo
     if not coadded:
         zero = zero - COADDED_GAIN
     n_visits = int(visits.visit.max()) + 1 if len(visits.visit) else 0
-    patchy = rng.lognormal(np.log(0.24), 0.3) * np.abs(rng.standard_normal(n_visits))[visits.visit]
+    patchy = rng.lognormal(np.log(0.20), 0.3) * np.abs(rng.standard_normal(n_visits))[visits.visit]
     limit = (
         zero[cameras.of]
         - EXTINCTION * (visits.airmass - 1.0)

@@ -12,7 +12,6 @@ from itertools import accumulate
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from varistar.physics.eclipses import Binary, draw_binary
 from varistar.physics.pulsation import oscillation_period
@@ -34,7 +33,7 @@ from .diagram import (
     visual_magnitude,
 )
 from .rotation import dwarf_period, evolved_period, hot_period, young_period
-from .streams import opaque_id, stream
+from .streams import log_uniform, opaque_id, stream, truncated_normal
 
 Kind = Literal[
     "clump",
@@ -120,7 +119,7 @@ class Star:
 
 @dataclass(frozen=True)
 class _Nature:
-    """What a kind decides about a star."""
+    """What a kind decides about a star; `turning` is the radius of what turns where that is not its place's [Sun]."""
 
     subtype: str
     place: Place | None = None
@@ -128,12 +127,13 @@ class _Nature:
     inclination: float = np.nan
     spots: SpotsKind = ""
     binary: Binary | None = None
+    turning: float | None = None
 
 
 def draw_star(seed: int, kind: Kind, index: int, field: int, centre_deg: tuple[float, float]) -> Star:
     """Star number `index` of its kind, within the square of 4.4 degrees around the centre (RA, Dec) of its field."""
     rng = stream(seed, "star", kind, index)
-    g_mag = _truncated_normal(rng, *MAGNITUDES[kind])
+    g_mag = truncated_normal(rng, *MAGNITUDES[kind])
     nature = _draw_nature(kind, rng)
     place = nature.place
     ra, dec = _position(rng, centre_deg)
@@ -141,7 +141,7 @@ def draw_star(seed: int, kind: Kind, index: int, field: int, centre_deg: tuple[f
     gaia = (
         catalog_of_quasar(rng, g_mag)
         if place is None
-        else catalog_of_star(rng, g_mag, place, nature.period_days, nature.inclination)
+        else catalog_of_star(rng, g_mag, place, nature.turning or place.radius, nature.period_days, nature.inclination)
     )
     return Star(
         key=(kind, index),
@@ -176,14 +176,14 @@ def _draw_nature(kind: Kind, rng: np.random.Generator) -> _Nature:
             return _draw_rr_lyrae(rng)
         case "delta_scuti":
             subtype = _choose(rng, {"DSCT": 0.75, "HADS": 0.25})
-            return _Nature(subtype, dwarf(rng, rng.uniform(0.25, 0.45)), _log_uniform(rng, 0.05, 0.20))
+            return _Nature(subtype, dwarf(rng, rng.uniform(0.25, 0.45)), log_uniform(rng, 0.05, 0.20))
         case "eclipsing":
             return _draw_eclipsing(rng)
         case "semiregular":
-            period = _log_uniform(rng, 30.0, 200.0)
+            period = log_uniform(rng, 30.0, 200.0)
             return _Nature("SR", _asymptotic_giant(rng, period), period)
         case "irregular":
-            return _Nature("L", _asymptotic_giant(rng, _log_uniform(rng, 30.0, 200.0)))
+            return _Nature("L", _asymptotic_giant(rng, log_uniform(rng, 30.0, 200.0)))
         case "young":
             return _draw_young(rng)
         case "constant":
@@ -234,7 +234,7 @@ def _draw_cepheid(rng: np.random.Generator) -> _Nature:
     relation (M_G = -4.05 - 2.6 (log P - 1); type II 2.2 mag fainter at 10 d and less steep)."""
     subtype = _choose(rng, {"DCEP": 0.65, "DCEPS": 0.2, "CW": 0.15})
     shortest, longest = {"DCEP": (2.5, 40.0), "DCEPS": (0.8, 6.0), "CW": (1.0, 30.0)}[subtype]
-    period = _log_uniform(rng, shortest, longest)
+    period = log_uniform(rng, shortest, longest)
     fundamental = np.log10(period / 0.7 if subtype == "DCEPS" else period) - 1.0
     colour = 0.85 + 0.2 * fundamental + rng.normal(0.0, 0.05)
     if subtype == "CW":
@@ -265,14 +265,15 @@ def _draw_rr_lyrae(rng: np.random.Generator) -> _Nature:
 
 
 def _draw_eclipsing(rng: np.random.Generator) -> _Nature:
-    """Detached, close and contact pairs of dwarfs; their common light is brighter than the primary's, L = M^4."""
+    """Detached, close and contact pairs of dwarfs; their common light is brighter than the primary's."""
     subtype = _choose(rng, {"EA": 0.55, "EB": 0.2, "EW": 0.25})
     bluest, reddest = (0.4, 1.3) if subtype == "EW" else (0.1, 1.6)
     primary = dwarf(rng, rng.uniform(bluest, reddest))
     mass_ratio = rng.uniform(0.25 if subtype == "EW" else 0.4, 1.0)
     binary = draw_binary(rng, subtype, primary.radius, primary.mass, mass_ratio)
-    both = replace(primary, abs_g=primary.abs_g - 2.5 * math.log10(1.0 + mass_ratio**4))
-    return _Nature(subtype, both, binary.period_days, binary.inclination, binary=binary)
+    secondary = binary.surface_ratio * (binary.radii[1] / binary.radii[0]) ** 2
+    both = replace(primary, abs_g=primary.abs_g - 2.5 * math.log10(1.0 + secondary))
+    return _Nature(subtype, both, binary.period_days, binary.inclination, binary=binary, turning=primary.radius)
 
 
 def _draw_young(rng: np.random.Generator) -> _Nature:
@@ -308,15 +309,6 @@ def _position(rng: np.random.Generator, centre_deg: tuple[float, float]) -> tupl
         math.degrees(ra + math.atan2(east, outward)) % 360.0,
         math.degrees(math.atan2(upward, math.hypot(east, outward))),
     )
-
-
-def _truncated_normal(rng: np.random.Generator, mean: float, deviation: float, low: float, high: float) -> float:
-    bottom, top = ndtr((low - mean) / deviation), ndtr((high - mean) / deviation)
-    return float(mean + deviation * ndtri(rng.uniform(bottom, top)))
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def _choose(rng: np.random.Generator, shares: dict[Name, float]) -> Name:

@@ -35,13 +35,11 @@ class Signal:
     shown_period : the period that the light curve shows [d]: of a spotted star the mean over its spots, which differs
         from the equator's where the star turns differentially; of others the star's period; NaN for none
     harmonics : amplitudes of the first four harmonics of that period in units of the strongest, (4,), NaN for none
-    amplitude : full range of `change` [mag]
     """
 
     change: Array
     shown_period: float
     harmonics: Array
-    amplitude: float
 
 
 def simulate_signal(seed: int, star: Star, time: Array) -> Signal:
@@ -52,7 +50,7 @@ def simulate_signal(seed: int, star: Star, time: Array) -> Signal:
     else:
         change, harmonics = _change(rng, star, time)
         shown_period = star.period_days
-    return Signal(change - np.median(change), shown_period, harmonics, float(np.ptp(change)))
+    return Signal(change - np.median(change), shown_period, harmonics)
 
 
 def _spotted(rng: np.random.Generator, star: Star, time: Array) -> tuple[Array, float, Array]:

@@ -21,11 +21,13 @@ from varistar.lightcurves.shards import write_shard
 from varistar.lightcurves.table import COLUMNS
 
 from .columns import MEANINGS, SPACE_MEANINGS
-from .ground import CATALOG, PIECES, SURVEY, TRUTH, Piece, SkySettings, join_skies, simulate_piece, sky_pieces
+from .ground import CATALOG, SURVEY, TRUTH, Piece, SkySettings, join_skies, simulate_piece, sky_pieces
 from .spacecraft import FLARES, STARS, SectorSettings, simulate_targets
 from .spacecraft import SURVEY as SPACE_SURVEY
 from .spacecraft import TRUTH as SPACE_TRUTH
 
+#: Shards that a survey is to have, where its stars are enough.
+PIECES = 16
 #: Most stars of a shard of the space-based survey, whose light curves are long.
 TARGETS_PER_PIECE = 64
 #: Bytes of a star in the pieces and the result together, at most.
@@ -112,8 +114,9 @@ def _batches(pieces: Sequence[Piece]) -> Iterator[Sequence[Piece]]:
 def _require_room(folder: Path, stars: int, tables: Mapping[str, Any]) -> None:
     if not stars:
         raise DataError(f"{folder}: these settings ask for a sky without stars")
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: is a file, where a folder is to be made")
+    there = next(place for place in (folder, *folder.parents, Path()) if place.exists())
+    if not there.is_dir():
+        raise DataError(f"{there}: is a file, where a folder is to be made")
     known = {"light_curves", "README.md", *(f"{name}.parquet" for name in tables)}
     if folder.is_dir() and (foreign := sorted({path.name for path in folder.iterdir()} - known)):
         raise DataError(

@@ -66,11 +66,11 @@ FLARES: dict[str, type[pl.DataType]] = {
 class TargetShares(Settings):
     """How the targets divide into kinds, as weights."""
 
-    flaring: Annotated[float, Field(ge=0)] = 0.40
-    quiet: Annotated[float, Field(ge=0)] = 0.25
-    planet_host: Annotated[float, Field(ge=0)] = 0.12
-    eclipsing: Annotated[float, Field(ge=0)] = 0.11
-    pulsating: Annotated[float, Field(ge=0)] = 0.12
+    flaring: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.40
+    quiet: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.25
+    planet_host: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.12
+    eclipsing: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.11
+    pulsating: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.12
 
 
 class SectorSettings(Settings):
@@ -90,7 +90,7 @@ class SectorSettings(Settings):
     second_sector: Annotated[float, Field(ge=0, le=1)] = 0.3
     shares: TargetShares = TargetShares()
     flare_bounds: tuple[float, float] = (0.5, 30000.0)
-    steps_per_error: Annotated[float, Field(ge=1)] = 2.0
+    steps_per_error: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -99,7 +99,7 @@ class SectorSettings(Settings):
             raise ValueError(f"sectors must ascend and lie in 1 to {LAST_SECTOR}, with at least one of them")
         if not sum(self.shares.model_dump().values()) > 0:
             raise ValueError("shares must not all be zero")
-        if not 0 < self.flare_bounds[0] < self.flare_bounds[1]:
+        if not 0 < self.flare_bounds[0] < self.flare_bounds[1] < np.inf:
             raise ValueError("flare_bounds must be positive and ascend")
         return self
 
@@ -115,7 +115,7 @@ class SpaceSky:
     truth : kind, subtype, sectors, properties, `rotation_days` at the equator and `shown_period_days` as the spots
         show it, `period_days` of a companion or pulsation, `amplitude` (full range of the light without flares and
         noise) and `depth` (deepest loss of light by a planet or companion), outbursts a day, and flares drawn
-    flares : every flare with its truth; `observed` when its peak falls in a cadence with flux, `peak_snr` is its
+    flares : every flare with its truth; `observed` when its peak falls in a good cadence, `peak_snr` is its
         highest cadence over the error
     """
 

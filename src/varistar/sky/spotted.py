@@ -58,7 +58,7 @@ class SpottedLight:
 def spotted_light(
     rng: np.random.Generator, spots: SpotsKind, period_days: float, inclination: float, wanted: float, time: Array
 ) -> SpottedLight:
-    """A spotted star at ascending `time` [d], shape (m,), whose 5-95 percentile range in a turn is `wanted`.
+    """A spotted star at ascending `time` [d], shape (m,), whose 5-95 percentile range is `wanted` in a median turn.
 
     Two cycles of the long-lived spots overlap by half, which keeps their activity constant (sin^2 + cos^2).
     """

@@ -127,7 +127,7 @@ def _binary(rng: np.random.Generator, target: Target, pair: Pair, time: Array) -
     limb = _limb(target.teff)
     cycle = binary_flux(orbit.epoch + target.period_days * np.linspace(0.0, 1.0, 1001), orbit, companion, limb)
     flux = _over_cadences(time, lambda at: binary_flux(at, orbit, companion, limb))
-    return flux, float(1.0 - cycle.min() / np.median(cycle))
+    return flux, float(1.0 - cycle.min() / cycle.max())
 
 
 def _limb(teff: float) -> tuple[float, float]:
@@ -142,12 +142,12 @@ def _over_cadences(time: Array, flux: Callable[[Array], Array]) -> Array:
 
 
 def _many_modes(rng: np.random.Generator, period: float, time: Array) -> Array:
-    """The main mode of a delta Scuti star and four to eight lesser ones; two minutes blur them by less than 1 %."""
+    """The main mode of a delta Scuti star and four to eight lesser ones; two minutes blur them by 1.5 % at most."""
     count = int(rng.integers(4, 9))
     frequency = np.concatenate([[1.0], rng.uniform(0.6, 2.0, count)]) / period
     size = rng.lognormal(np.log(0.01), 0.7) * np.concatenate([[1.0], rng.uniform(0.05, 0.6, count)])
     flux = np.ones_like(time)
-    for f, a, phase in zip(np.minimum(frequency, 80.0), size, rng.random(count + 1), strict=True):
+    for f, a, phase in zip(frequency, size, rng.random(count + 1), strict=True):
         flux += min(a, 0.1) * np.sin(2.0 * np.pi * (f * time + phase))
     return flux
 

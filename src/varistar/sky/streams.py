@@ -5,8 +5,10 @@ whichever order and by however many workers.
 """
 
 import hashlib
+import math
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 
 def stream(seed: int, *key: str | int) -> np.random.Generator:
@@ -23,3 +25,14 @@ def _number(key: tuple[str | int, ...]) -> int:
     """A stable 64-bit number for a key; Python's own hash of text changes from run to run."""
     plain = [part if isinstance(part, str) else int(part) for part in key]  # NumPy's integers are written otherwise
     return int.from_bytes(hashlib.blake2b(repr(plain).encode(), digest_size=8).digest(), "little")
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def truncated_normal(rng: np.random.Generator, mean: float, deviation: float, low: float, high: float) -> float:
+    """A normal number between two bounds."""
+    bottom, top = ndtr((low - mean) / deviation), ndtr((high - mean) / deviation)
+    return float(mean + deviation * ndtri(rng.uniform(bottom, top)))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
+from varistar.physics.eclipses import AXIS
 from varistar.physics.flares import FlareLaw, draw_flare_law
 
 from .diagram import SUN_BOLOMETRIC, SUN_LOGG, SUN_TEFF, line_broadening, stellar_entry, tess_colour
-from .streams import opaque_id, stream
+from .streams import log_uniform, opaque_id, stream, truncated_normal
 
 TargetKind = Literal["flaring", "quiet", "planet_host", "eclipsing", "pulsating"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
@@ -115,7 +115,7 @@ def draw_target(
     flares = kind == "flaring" or (kind == "planet_host" and teff < HOTTEST_FLARING)
     law = draw_flare_law(rng, teff, age, flare_bounds) if flares else FlareLaw(0.0, 2.0, flare_bounds)
     centre = MAGNITUDES[0] + (1.0 if teff < 3900.0 else 0.0)
-    tmag = _truncated_normal(rng, centre, *MAGNITUDES[1:])
+    tmag = truncated_normal(rng, centre, *MAGNITUDES[1:])
     return Target(
         index=index,
         star_id=opaque_id(seed, "target", index),
@@ -137,9 +137,8 @@ def draw_target(
 
 
 def scaled_axis(period_days: float, mass: float, radius: float) -> float:
-    """Radius of an orbit around `mass` in units of the star's `radius` [Sun], by Kepler's third law: the Sun's is 4.208
-    at one day."""
-    return 4.208 * period_days ** (2.0 / 3.0) * mass ** (1.0 / 3.0) / radius
+    """Radius of an orbit around `mass` in units of the star's `radius` [Sun], by Kepler's third law."""
+    return AXIS * period_days ** (2.0 / 3.0) * mass ** (1.0 / 3.0) / radius
 
 
 def _draw_pair(rng: np.random.Generator, subtype: str, radius: float, mass: float, period_days: float) -> Pair:
@@ -157,9 +156,9 @@ def _variable(rng: np.random.Generator, kind: TargetKind) -> tuple[str, float]:
         case "eclipsing" | "pulsating":
             table = BINARIES if kind == "eclipsing" else PULSATORS
             subtype, _, shortest, longest = table[_choose(rng, [row[1] for row in table])]
-            return subtype, _log_uniform(rng, shortest, longest)
+            return subtype, log_uniform(rng, shortest, longest)
         case "planet_host":
-            return "", _log_uniform(rng, 0.6, 15.0)
+            return "", log_uniform(rng, 0.6, 15.0)
         case "quiet" if rng.random() < GIANTS:
             return "giant", np.nan
         case _:
@@ -169,7 +168,7 @@ def _variable(rng: np.random.Generator, kind: TargetKind) -> tuple[str, float]:
 def _body(rng: np.random.Generator, kind: TargetKind, subtype: str) -> tuple[float, float, float, float, float]:
     """Temperature [K], radius and mass [Sun], BP - RP and absolute G of a star."""
     if subtype == "giant":
-        teff, radius, mass = rng.uniform(4500.0, 5100.0), _log_uniform(rng, 3.5, 15.0), rng.uniform(0.9, 1.8)
+        teff, radius, mass = rng.uniform(4500.0, 5100.0), log_uniform(rng, 3.5, 15.0), rng.uniform(0.9, 1.8)
     elif subtype == "RRAB":
         teff, radius, mass = rng.uniform(6200.0, 7000.0), rng.uniform(4.5, 6.0), 0.65
     else:
@@ -187,7 +186,7 @@ def _age(rng: np.random.Generator, kind: TargetKind, teff: float) -> float:
     """Age [Myr]: flare stars are young, or cool; of the planet hosts one in four is young."""
     young = {"flaring": 0.75 if teff < 4000.0 else 1.0, "planet_host": 0.25}.get(kind, 0.0)
     if rng.random() < young:
-        return _log_uniform(rng, 1.0, 800.0)
+        return log_uniform(rng, 1.0, 800.0)
     return rng.uniform(800.0, 5000.0 if kind == "flaring" else 10000.0)
 
 
@@ -198,10 +197,10 @@ def _rotation(rng: np.random.Generator, teff: float, mass: float, age_myr: float
     600 Myr; F stars never do (ours, in the shape of the Pleiades and Praesepe). The sequence ends at 30 d.
     """
     if teff > 6250.0:
-        return _log_uniform(rng, 0.8, 6.0)
+        return log_uniform(rng, 0.8, 6.0)
     stays_fast = np.exp(-age_myr / (600.0 if mass < 0.5 else 100.0))
     slow = 11.0 * (age_myr / 650.0) ** 0.55 * (mass / 0.8) ** -0.6 * rng.lognormal(0.0, 0.12)
-    fast = _log_uniform(rng, 0.2, 8.0)
+    fast = log_uniform(rng, 0.2, 8.0)
     slow *= (1.0 + (slow / 30.0) ** 4) ** -0.25
     return float(fast if rng.random() < stays_fast else max(slow, 0.2))
 
@@ -238,12 +237,3 @@ def _catalog(
 
 def _choose(rng: np.random.Generator, weights: list[float]) -> int:
     return int(rng.choice(len(weights), p=np.array(weights) / sum(weights)))
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
-def _truncated_normal(rng: np.random.Generator, mean: float, deviation: float, low: float, high: float) -> float:
-    bottom, top = ndtr((np.array([low, high]) - mean) / deviation)
-    return float(mean + deviation * ndtri(rng.uniform(bottom, top)))
