@@ -222,10 +222,10 @@ def test_fields_where_a_user_wants_them(varistar: Run, refuses: Refuses, project
     assert "--targets is of the space-based survey" in refuses(*words, "places.csv", "--targets", "3")
     only_space = ("survey", "simulate", "--output", "sky", "--only", "space")
     assert "--stars and --places are of the ground-based survey" in refuses(*only_space, "--stars", "3")
-    (project / "thesis").mkdir()
-    (project / "thesis" / "chapter.tex").write_text("mine")
-    assert "thesis: holds 'chapter.tex'" in refuses("survey", "simulate", "--output", "thesis")
-    assert (project / "thesis" / "chapter.tex").read_text() == "mine"
+    (project / "thesis/ground").mkdir(parents=True)
+    (project / "thesis/ground/chapter.tex").write_text("mine")
+    assert "thesis/ground: holds 'chapter.tex'" in refuses("survey", "simulate", "--output", "thesis")
+    assert (project / "thesis/ground/chapter.tex").read_text() == "mine"
 
 
 # ingest

@@ -230,3 +230,26 @@ def test_files_that_are_no_tables(ending: str, tmp_path: Path) -> None:
 def test_another_ending(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the ending must be one of \.parquet, \.csv, \.ecsv, \.fits"):
         read_table(tmp_path / "catalog.xlsx")
+
+
+def test_the_truth_of_the_space_survey_judges_no_catalog() -> None:
+    row = {"period": 2.0, "n_points": 300, "flags": 0, "sigma": 0.1, "fractional_uncertainty": 0.1}
+    truth = pl.DataFrame({"star_id": ["a"], "period_days": [None], "rotation_days": [2.0]})
+    with pytest.raises(DataError, match="the space survey's, whose stars have several periods"):
+        judge(pl.DataFrame({"star_id": "a", **row, "p_within_10pct": 0.5}), truth, (1.0, 30.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("period", 0.0, "has period 0; expected more than 0 d"),
+        ("period", -5.0, "has period -5; expected more than 0 d"),
+        ("flags", 1.5, "has flags 1.5; expected a whole number"),
+        ("flags", float("inf"), "has flags inf; expected a whole number"),
+    ],
+)
+def test_impossible_values_of_a_catalog_are_refused(name: str, value: float, said: str) -> None:
+    row = {"period": 2.0, "n_points": 300.0, "flags": 0.0, "sigma": 0.1, "fractional_uncertainty": 0.1}
+    catalog = pl.DataFrame({"star_id": "a", **row, "p_within_10pct": 0.5} | {name: value})
+    with pytest.raises(DataError, match=re.escape(f"star 'a' of the catalog {said}")):
+        judge(catalog, pl.DataFrame({"star_id": ["a"], "period_days": [2.0]}), (1.0, 30.0))

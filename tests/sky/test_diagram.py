@@ -89,7 +89,7 @@ def test_red_giants_climb_to_low_gravity() -> None:
 def test_absolute_magnitude_is_that_of_the_measured_parallax() -> None:
     rng = np.random.default_rng(2)
     far = Place(-2.5, 2.0, 1.2, 0.0, True)
-    entries = [catalog_of_star(rng, 18.5, far, np.nan, np.nan) for _ in range(400)]
+    entries = [catalog_of_star(rng, 18.5, far, far.radius, np.nan, np.nan) for _ in range(400)]
     parallax = np.array([entry["parallax"] for entry in entries])
     abs_g = np.array([entry["abs_g_mag"] for entry in entries])
     assert 0 < np.sum(parallax <= 0) < 400

@@ -94,9 +94,7 @@ def _tidy_truth(truth: pl.DataFrame) -> pl.DataFrame:
     """The columns that are used, as their types: a shown period for every star that has one, and names without gaps."""
     truth = _with_ids(truth, "truth", ("period_days",))
     if "rotation_days" in truth.columns:
-        raise DataError(
-            "the truth is that of the space survey, whose stars have several periods; expected the ground's"
-        )
+        raise DataError("the truth is the space survey's, whose stars have several periods; expected the ground's")
     if not truth.height:
         raise DataError("the truth has no rows; expected one for each star")
     numbers = [_number(truth, "truth", name) for name in TRUE_NUMBERS if name in truth.columns]
