@@ -36,6 +36,8 @@ def overlays_figure(real: pl.DataFrame, simulated: pl.DataFrame, table: pl.DataF
         together = np.concatenate(samples)
         if row["scale"] == "ratio" and 0 < 5 * together.min(initial=np.inf) < together.max(initial=0):
             _make_logarithmic(panel, together.max() / together.min())
+        else:
+            panel.locator_params(axis="x", nbins=4)
         unit = f" [{row['unit']}]" if row["unit"] else ""
         panel.set_title(f"{row['quantity']}{unit}", fontsize=7, color=SECOND if row["alike"] is False else INK)
         panel.annotate(f"{row['ks']:.2f}", (0.97, 0.06), xycoords="axes fraction", ha="right", fontsize=7, color=INK)

@@ -1,9 +1,9 @@
 """From light curves to a report on how alike they are: `varistar survey compare`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,8 +20,8 @@ from .match import TOLERANCE, match_magnitudes
 from .quantities import quantities
 from .residuals import Array
 from .seasons import Half
-from .tell_apart import Verdict, tell_apart
-from .words import as_json, as_markdown
+from .tell_apart import tell_apart
+from .words import Realism, as_json, as_markdown
 
 #: The window of the ASAS-SN survey of params.yaml [MJD].
 WINDOW = (58484.5, 60311.5)
@@ -33,28 +33,6 @@ TRUTH = "truth.parquet"
 PARTNERS_WITHIN = TOLERANCE + 0.5
 #: Columns without which light curves can be compared.
 OPTIONAL = ("limit", "fwhm", "camera", "quality")
-
-
-@dataclass(frozen=True)
-class Realism:
-    """How alike two samples are.
-
-    Attributes
-    ----------
-    table : the comparison by quantity, see `compare`
-    stars, seasons : how well a classifier tells stars, or single seasons, apart
-    n_real, n_simulated : stars compared
-    left_out : real stars that were not compared, by reason
-    about : what was compared, for the report
-    """
-
-    table: pl.DataFrame
-    stars: Verdict
-    seasons: Verdict
-    n_real: int
-    n_simulated: int
-    left_out: dict[str, int]
-    about: dict[str, Any]
 
 
 def measure_realism(

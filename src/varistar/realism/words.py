@@ -2,22 +2,42 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from .compare import CORRELATION, RATIO
 from .names import QUANTITIES
-
-if TYPE_CHECKING:
-    from .report import Realism
-    from .tell_apart import Verdict
+from .tell_apart import Verdict
 
 #: Rows of the table of what gives simulated stars away.
 TOP = 12
 
 
-def as_json(found: "Realism") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Realism:
+    """How alike two samples are.
+
+    Attributes
+    ----------
+    table : the comparison by quantity, see `compare`
+    stars, seasons : how well a classifier tells stars, or single seasons, apart
+    n_real, n_simulated : stars compared
+    left_out : real stars that were not compared, by reason
+    about : what was compared, for the report
+    """
+
+    table: pl.DataFrame
+    stars: Verdict
+    seasons: Verdict
+    n_real: int
+    n_simulated: int
+    left_out: dict[str, int]
+    about: dict[str, Any]
+
+
+def as_json(found: Realism) -> dict[str, Any]:
     """The comparison as JSON can hold it; what cannot be measured is null."""
     return {
         "about": found.about,
@@ -29,7 +49,7 @@ def as_json(found: "Realism") -> dict[str, Any]:
     }
 
 
-def as_markdown(found: "Realism") -> str:
+def as_markdown(found: Realism) -> str:
     """The comparison as a page to read."""
     about = found.about
     alike, judged = _counted(found.table)
@@ -75,7 +95,7 @@ Quantities marked * depend on the stars more than on the survey.
 """
 
 
-def summary_lines(found: "Realism") -> list[str]:
+def summary_lines(found: Realism) -> list[str]:
     """The answer in four lines, for a terminal."""
     alike, judged = _counted(found.table)
     stars, seasons = found.stars, found.seasons
@@ -94,7 +114,7 @@ def _counted(table: pl.DataFrame) -> tuple[int, int]:
     return int(own.sum()), own.count()
 
 
-def _auc(verdict: "Verdict") -> str:
+def _auc(verdict: Verdict) -> str:
     return f"**{verdict.auc:.3f}** ({verdict.interval[0]:.3f} to {verdict.interval[1]:.3f})"
 
 
@@ -134,7 +154,7 @@ def _number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _verdict(verdict: "Verdict") -> dict[str, Any]:
+def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "auc": verdict.auc,
         "auc_interval": list(verdict.interval),
