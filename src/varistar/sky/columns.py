@@ -26,7 +26,7 @@ CATALOG_MEANINGS = {
 TRUTH_MEANINGS = {
     "kind": "class of the star, such as clump, quasar, rotator, eclipsing",
     "subtype": "such as dwarf, subgiant, giant and hot among rotators, EA, EB and EW among eclipsing binaries",
-    "population": "hot, giant, subgiant or dwarf, by true colour and absolute magnitude (000, section 5)",
+    "population": "hot, giant, subgiant (with the red clump) or dwarf, by true colour and absolute magnitude",
     "spots": "which spots: paper (Table 1), independent (lifetimes whatever the rotation) or stable",
     "field": "number of the field, whose stars share their exposures",
     "g_mag": "mean magnitude in g, of the star alone [mag]",
@@ -58,6 +58,10 @@ SPACE_MEANINGS = {
     "flares_per_day": "expected number of outbursts, each of one flare or several",
     "flare_alpha": "dN/dED ~ ED^-alpha",
     "n_flares": "flares that were drawn, observed or not",
+}
+FLARE_MEANINGS = {
+    "star_id": MEANINGS["star_id"],
+    "amplitude": "height of the peak above the star's light, in units of its median without flares",
     "outburst": "flares of one outburst have the same number",
     "tpeak": "time of the peak [BTJD]",
     "fwhm_minutes": "full width at half maximum",

@@ -20,7 +20,7 @@ from varistar.foundation.files import atomic_folder, atomic_path, link_file
 from varistar.lightcurves.shards import write_shard
 from varistar.lightcurves.table import COLUMNS
 
-from .columns import MEANINGS, SPACE_MEANINGS
+from .columns import FLARE_MEANINGS, MEANINGS, SPACE_MEANINGS
 from .ground import CATALOG, SURVEY, TRUTH, Piece, SkySettings, join_skies, simulate_piece, sky_pieces
 from .spacecraft import FLARES, STARS, SectorSettings, simulate_targets
 from .spacecraft import SURVEY as SPACE_SURVEY
@@ -200,7 +200,7 @@ measurement in them is real. `docs/sky.md` says how, and how alike they are.
 - {_counted(truth)} in {settings.n_fields} fields, {points} points (survey `{SURVEY}`), seed {settings.seed}
 - MJD {first} to {last}, V and g; time system MJD_UTC; fluxes in mJy
 - numbers are rounded to powers of two: flux and magnitude to at least {settings.steps_per_error:g} steps per error
-- made by `varistar survey simulate ground --output <folder>`; the same settings give the same bytes
+- made by `varistar survey simulate --only ground --output <folder>`; the same settings give the same bytes
 - free of any rights: it was made by a program
 
 ## light_curves/part-*.parquet
@@ -235,7 +235,7 @@ measurement in them is real. `docs/sky.md` says how, and how alike they are.
 - {_counted(truth)}, {points} cadences of 2 minutes (survey `{SPACE_SURVEY}`), seed {settings.seed}
 - sectors {", ".join(map(str, settings.sectors))}; time system BTJD; fluxes in electrons per second
 - numbers are rounded to powers of two: flux to at least {settings.steps_per_error:g} steps per error
-- made by `varistar survey simulate space --output <folder>`; the same settings give the same bytes
+- made by `varistar survey simulate --only space --output <folder>`; the same settings give the same bytes
 - free of any rights: it was made by a program
 
 ## light_curves/part-*.parquet
@@ -254,7 +254,7 @@ One row per star, with all its sectors. A cadence without flux keeps its time, w
 
 ## flares.parquet: every flare, however faint
 
-{_table((name, SPACE_MEANINGS[name]) for name in FLARES)}
+{_table((name, FLARE_MEANINGS[name]) for name in FLARES)}
 
 ## Settings
 

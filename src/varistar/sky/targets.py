@@ -21,7 +21,7 @@ TargetKind = Literal["flaring", "quiet", "planet_host", "eclipsing", "pulsating"
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 
 #: The dwarfs' main sequence by effective temperature [K]: mass and radius [Sun], BP - RP, and the bolometric correction
-#: in G, rounded after Pecaut & Mamajek (2013 and later tables). `diagram`'s sequence stops at M4.
+#: in G, rounded after Pecaut & Mamajek (2013 and later tables). `diagram` has no masses and radii by temperature.
 SEQUENCE_TEFF = (2800, 3000, 3200, 3400, 3600, 3850, 4200, 4600, 5000, 5300, 5700, 6000, 6500, 7000, 7700, 8500)
 MASS = (0.10, 0.16, 0.23, 0.37, 0.44, 0.57, 0.65, 0.73, 0.78, 0.88, 0.98, 1.08, 1.33, 1.50, 1.75, 1.95)
 RADIUS = (0.13, 0.20, 0.27, 0.36, 0.45, 0.58, 0.65, 0.71, 0.76, 0.82, 0.98, 1.12, 1.43, 1.55, 1.75, 1.85)
