@@ -40,6 +40,41 @@ def train(
 
 
 @app.command()
+def sweep(
+    wing: Wing,
+    variant: Annotated[str, typer.Argument(help="A variant of params.yaml.")],
+    trials: Annotated[
+        int, typer.Option(min=1, help="Finished trials there shall be, those of earlier calls included.")
+    ] = 20,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    storage: Annotated[
+        str | None, typer.Option(help="Address of a database; by default a journal below build/sweeps.")
+    ] = None,
+    winner: Annotated[
+        str | None, typer.Option(help="Run nothing: add the best trial to params.yaml as this variant.")
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Search for better training of a variant.
+
+    Trials are scored on the validation split, each an MLflow run; the first has the variant's own values. An
+    interrupted sweep goes on when the same command is given again.
+    """
+    _known_wing(wing)
+    from varistar.foundation.params import find_root
+    from varistar.periods.sweep import sweep_variant, write_winner
+
+    folder = find_root(root)
+    if winner:
+        best = write_winner(folder, variant, winner, storage)
+        print(f"params.yaml: trial {best.number} is now the variant '{winner}'; `dvc repro` trains it")
+        return
+    for done in sweep_variant(folder, variant, trials, workers, storage, print):
+        values = ", ".join(f"{name} {value:.4g}" for name, value in done.values.items())
+        print(f"best: trial {done.number}, {values}; {done.suggested}")
+
+
+@app.command()
 def promote(
     wing: Wing,
     candidate: Annotated[

@@ -1,0 +1,159 @@
+"""A sweep of a variant begins with it, sees no star but those to learn from, and its winner becomes a variant."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from varistar.foundation.errors import ConfigError, DataError
+from varistar.foundation.params import read_params, read_section
+from varistar.foundation.settings import validate
+from varistar.periods.settings import PeriodsSettings
+from varistar.periods.sweep import (
+    ACCURACY,
+    SECONDS,
+    SweepSettings,
+    VariantTask,
+    accuracy_of_surest,
+    own_values,
+    suggest,
+    sweep_variant,
+    write_winner,
+)
+from varistar.periods.variants import Variant
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAME = "clump-log-distribution"
+HEADS = ("clump-8-16-32", NAME)
+
+
+@pytest.fixture(params=HEADS)
+def base(request: pytest.FixtureRequest) -> Variant:
+    return read_section(REPOSITORY, f"periods.variants.{request.param}", Variant)
+
+
+@pytest.fixture
+def swept(copied: Any, in_project: Callable[[Path], Any]) -> Iterator[Any]:
+    """A project whose sweep has nothing but the training and validation images, and the repository's params.yaml."""
+    folder = copied.build / "images/clump-log"
+    for split in ("calibration", "test"):
+        shutil.rmtree(folder / split)
+    shutil.rmtree(copied.build / "injected")
+    text = (REPOSITORY / "params.yaml").read_text()
+    for old, new in (("max_epochs: 14", "max_epochs: 2"), ("nodes: 128", "nodes: 72"), ("count: 128", "count: 16")):
+        text = text.replace(old, new)
+    (copied.root / "params.yaml").write_text(text)
+    with in_project(copied.root):
+        yield copied
+
+
+def test_the_own_values_suggest_the_variant_itself(base: Variant) -> None:
+    for settings in (SweepSettings(), SweepSettings(batch_size=(7,), learning_rate=(0.1, 0.2), filters=())):
+        own = own_values(base, settings)
+        assert suggest(optuna.trial.FixedTrial(own), base, settings) == base
+        study = optuna.create_study()
+        study.enqueue_trial(own)
+        assert suggest(study.ask(), base, settings) == base
+    assert ("softness" in own) == (base.network.head == "distribution")
+
+
+def test_what_is_suggested_lies_in_the_space_and_is_a_variant(base: Variant) -> None:
+    settings = SweepSettings(learning_rate=(0.01, 0.02), batch_size=(16, 32), schedule=(), filters=((4, 8, 4),))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
+    found = [suggest(study.ask(), base, settings) for _ in range(40)]
+    assert {v.training.batch_size for v in found} == {16, 32, base.training.batch_size}
+    assert {v.network.filters for v in found} == {(4, 8, 4), base.network.filters}
+    assert {v.training.schedule for v in found} == {base.training.schedule}
+    rates = [v.training.learning_rate for v in found]
+    assert base.training.learning_rate <= min(rates) < 0.01 < max(rates) <= 0.02
+    assert (len({v.network.softness for v in found}) > 1) == (base.network.head == "distribution")
+    for variant in found:
+        assert validate(Variant, variant.model_dump(mode="json", exclude_unset=True), "") == variant
+        assert (variant.sample, variant.training.max_epochs) == (base.sample, base.training.max_epochs)
+
+
+def test_accuracy_is_that_of_the_surest() -> None:
+    truth = np.array([10.0] * 10)
+    answers = np.stack([np.full(10, 20.0), np.ones(10), np.linspace(0, 0.9, 10)], axis=1)
+    answers[[9, 2, 3], 0] = 10.9, 10.0, 10.0
+    assert accuracy_of_surest(answers, truth) == 0.5
+    assert accuracy_of_surest(answers, truth, 1.0) == pytest.approx(0.3)
+    assert accuracy_of_surest(answers[9:], truth[9:]) == 1.0, "one star at least"
+
+
+def test_a_sweep_trains_and_scores_without_the_other_splits(swept: Any) -> None:
+    lines: list[str] = []
+    best = sweep_variant(swept.root, NAME, 3, say=lines.append)
+    assert len(lines) == 3 and all(ACCURACY in line for line in lines)
+    assert 0 <= best[0].values[ACCURACY] <= 1
+    again = sweep_variant(swept.root, NAME, 3)
+    assert again == best
+    assert [path.name for path in (swept.root / "build/sweeps").glob("[!.]*")] == [f"{NAME}.journal"]
+
+
+def test_the_winner_becomes_a_variant_and_nothing_else_changes(swept: Any) -> None:
+    best = sweep_variant(swept.root, NAME, 2)
+    path = swept.root / "params.yaml"
+    text, before = path.read_text(), read_params(swept.root)
+    for base in ("clump-log-winner", "clump-log-second"):
+        assert write_winner(swept.root, NAME, base) == best[0]
+    after = read_params(swept.root)
+    validate(PeriodsSettings, after["periods"], "")
+    winner = read_section(swept.root, "periods.variants.clump-log-winner", Variant)
+    own = read_section(swept.root, f"periods.variants.{NAME}", Variant)
+    assert winner == suggest(optuna.trial.FixedTrial(best[0].suggested), own, SweepSettings())
+    for name in ("clump-log-winner", "clump-log-second"):
+        after["periods"]["variants"].pop(name)
+    assert after == before
+    lines = path.read_text().splitlines()
+    changes = SequenceMatcher(None, text.splitlines(), lines, autojunk=False).get_opcodes()
+    assert [kind for kind, *_ in changes] == ["equal", "insert", "equal"]
+    with pytest.raises(ConfigError, match=r"'periods\.variants\.clump-log-winner' exists already"):
+        write_winner(swept.root, NAME, "clump-log-winner")
+    with pytest.raises(ConfigError, match=r"params\.yaml: periods: 'variants\.a b'"):
+        write_winner(swept.root, NAME, "a b")
+    assert path.read_text().splitlines() == lines
+
+
+def test_speed_is_an_objective_too(swept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    score = VariantTask.score
+
+    def recorded(self: VariantTask, chosen: Any, on_epoch: Any, scratch: Path) -> dict[str, float]:
+        values = score(self, chosen, on_epoch, scratch)
+        seen.append((values[ACCURACY], values[SECONDS]))
+        return values
+
+    monkeypatch.setattr(VariantTask, "score", recorded)
+    text = (swept.root / "params.yaml").read_text()
+    both = f"  sweep: {{objectives: [{ACCURACY}, {SECONDS}]}}\n\n  promotion:"
+    (swept.root / "params.yaml").write_text(text.replace("  promotion:", both))
+    best = sweep_variant(swept.root, NAME, 2)
+    assert all(seconds > 0 for _, seconds in seen) and len(seen) == 2
+    assert best[0].values[ACCURACY] == max(accuracy for accuracy, _ in seen)
+    assert min(done.values[SECONDS] for done in best) == min(seconds for _, seconds in seen)
+
+
+def test_mistakes_are_named(swept: Any) -> None:
+    with pytest.raises(ConfigError, match=r"'periods\.variants\.huge' does not exist"):
+        sweep_variant(swept.root, "huge", 1)
+    with pytest.raises(ConfigError, match="there is no sweep"):
+        write_winner(swept.root, NAME, "winner")
+    sweep_variant(swept.root, NAME, 1)
+    path = swept.root / "params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("softness: 0.03", "softness: 0.05"))
+    with pytest.raises(ConfigError, match="was begun with other parameters or data"):
+        sweep_variant(swept.root, NAME, 2)
+    path.write_text(text.replace("  promotion:", "  sweep: {dropout: [0.5, 0.1]}\n\n  promotion:"))
+    with pytest.raises(ConfigError, match=r"periods\.sweep: dropout must run from the smaller"):
+        sweep_variant(swept.root, NAME, 2)
+    path.write_text(text)
+    shutil.rmtree(swept.build / "images/clump-log")
+    with pytest.raises(DataError, match="have not been made; make them with `dvc repro images@clump-log`"):
+        sweep_variant(swept.root, NAME, 2)
