@@ -125,14 +125,17 @@ def red_giant(rng: np.random.Generator, abs_g: float) -> Place:
 
 
 def clump_giant(rng: np.random.Generator) -> Place:
+    """A giant of the red clump."""
     return giant(rng, rng.normal(0.5, 0.25), rng.normal(1.22, 0.06))
 
 
 def giant(rng: np.random.Generator, abs_g: float, colour: float) -> Place:
+    """A giant or subgiant of this absolute magnitude and colour, of 0.9 to 1.8 solar masses."""
     return Place(abs_g, colour, rng.uniform(0.9, 1.8), rng.normal(-0.1, 0.2), True)
 
 
 def horizontal_branch(rng: np.random.Generator, colour: float) -> Place:
+    """A metal-poor star of the horizontal branch, about this colour."""
     return Place(rng.normal(0.63, 0.12), rng.normal(colour, 0.05), 0.6, rng.normal(-1.4, 0.3), True)
 
 
