@@ -188,6 +188,7 @@ def test_too_few_rows_are_left_out(n: int) -> None:
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error")
 def test_ugly_stars_raise_no_warnings() -> None:
     time = nightly()
     for mag in (np.full(300, 13.0), np.where(np.arange(300) < 40, 13.0, np.nan), np.full(300, np.nan)):
