@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.spectra.cells import TOLERANCE
-from varistar.spectra.chunked import ChunkedTransform, ChunkedTransforms, Grid, cells_with_data
+from varistar.spectra.chunked import ChunkedTransform, ChunkedTransforms, Grid, Quantity, cells_with_data
 
 START, STOP = 58484.5, 60311.5
 NODES = np.linspace(START, STOP, 24)
@@ -74,6 +74,37 @@ def test_maps_of_one_window_width_share_their_cells_to_the_bit(n: int) -> None:
     np.testing.assert_array_equal(psd, ChunkedTransform(LINEAR, NODES)(*c))
     np.testing.assert_array_equal(reverse, psd[:, ::-1])
     np.testing.assert_allclose(chi2, psd * (2.0 * np.sqrt(2.0 * np.pi) * 2.0 * LINEAR), rtol=1e-14)
+
+
+@pytest.mark.parametrize("quantity", ["psd", "delta_chi2"])
+@pytest.mark.parametrize("n", [5, 60, 1500])
+def test_each_period_may_have_its_own_tradeoff(path: str, n: int, quantity: Quantity) -> None:
+    """Each column is that of the map with this tradeoff for all; in weak cells up to TOLERANCE, as above."""
+    c = curve(n, seed=n)
+    tradeoffs = np.maximum(2.0 * LOGARITHMIC, 8.0) / LOGARITHMIC
+    image = ChunkedTransforms([Grid(LOGARITHMIC, tradeoffs, quantity)], NODES)(*c)[0]
+    for j, tradeoff in enumerate(tradeoffs):
+        single = ChunkedTransform(LOGARITHMIC, NODES, tradeoff, quantity)(*c)[:, j]
+        np.testing.assert_allclose(image[:, j], single, rtol=2.0 * TOLERANCE, atol=1e-12 * image.max())
+    assert len(np.unique(tradeoffs)) > 5
+
+
+def test_tradeoffs_that_are_all_one_are_that_one() -> None:
+    c = curve(300, seed=14)
+    each = Grid(LINEAR.tolist(), np.full(len(LINEAR), 2.0).tolist())
+    transforms = ChunkedTransforms([GRIDS[0], each], NODES)
+    assert len(transforms._periods) == len(LINEAR)
+    one, other = pickle.loads(pickle.dumps(transforms))(*c)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_cells_know_each_periods_own_width() -> None:
+    c, tradeoffs = curve(12, seed=15), np.geomspace(0.5, 8.0, len(LINEAR))
+    mask = np.zeros((len(NODES), len(LINEAR)), dtype=np.bool_)
+    ChunkedTransforms([Grid(LINEAR, tradeoffs)], NODES)(*c, cells=[mask])
+    expected = [cells_with_data(c.time, [p], NODES, tradeoff) for p, tradeoff in zip(LINEAR, tradeoffs, strict=True)]
+    np.testing.assert_array_equal(mask, np.hstack(expected))
+    assert 0.1 < mask.mean() < 0.9
 
 
 def test_delta_chi2_is_that_of_a_fit() -> None:
@@ -147,6 +178,8 @@ def test_a_pickle_makes_the_same_maps() -> None:
         ([], "at least one grid"),
         ([Grid([1.0, -2.0])], "periods must be positive; got -2.0"),
         ([Grid(LINEAR), Grid(LINEAR, 0.0)], "tradeoff must be positive and finite; got 0.0"),
+        ([Grid(LINEAR, [2.0, 4.0])], "one tradeoff, or one for each of 17 periods; got 2$"),
+        ([Grid([1.0, 2.0, 3.0], [2.0, -4.0, np.nan])], "tradeoff must be positive and finite; got -4.0$"),
         ([Grid(LINEAR, 2.0, "chi2")], "quantity must be psd or delta_chi2; got 'chi2'"),  # type: ignore[arg-type]
     ],
 )

@@ -151,7 +151,7 @@ class ChunkedTransform:
         self._maps = ChunkedTransforms([Grid(periods, tradeoff, quantity)], node_times)
         self.node_times = self._maps.node_times
         (grid,) = self._maps.grids
-        self.periods, self.tradeoff, self.quantity = np.asarray(grid.periods), grid.tradeoff, grid.quantity
+        self.periods, self.tradeoff, self.quantity = np.asarray(grid.periods), float(tradeoff), grid.quantity
 
     def __reduce__(self) -> tuple[type["ChunkedTransform"], tuple[NDArray, NDArray, float, Quantity]]:
         return ChunkedTransform, (self.periods, self.node_times, self.tradeoff, self.quantity)

@@ -12,10 +12,12 @@ NUFFT_TOLERANCE = 1e-12
 class FourierSums:
     """Sums over points at evenly spaced frequencies, with the FFT plans that light curves of about one span share.
 
-    It runs on one thread and must not be shared between threads.
+    It runs on one thread and must not be shared between threads. Each sum is right to `tolerance` of the sum of the
+    absolute strengths.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance: float = NUFFT_TOLERANCE) -> None:
+        self._tolerance = tolerance
         self._plans: dict[tuple[int, int], finufft.Plan] = {}
 
     def __call__(
@@ -32,7 +34,6 @@ class FourierSums:
         Returns
         -------
         complex (n_strengths, n)
-            Each to 1e-12 of the sum of the absolute strengths.
         """
         # Lengths of a few leading bits, so that few plans serve all light curves: making one costs as much as a sum.
         unit = 1 << max(n.bit_length() - 5, 0)
@@ -40,7 +41,7 @@ class FourierSums:
         key = n_modes, len(strengths)
         if key not in self._plans:
             self._plans[key] = finufft.Plan(
-                1, (n_modes,), n_trans=len(strengths), eps=NUFFT_TOLERANCE, isign=1, nthreads=1
+                1, (n_modes,), n_trans=len(strengths), eps=self._tolerance, isign=1, nthreads=1
             )
         plan = self._plans[key]
         plan.setpts(2.0 * math.pi * step * time)

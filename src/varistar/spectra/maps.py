@@ -38,15 +38,15 @@ class Grid(NamedTuple):
     ----------
     periods : (n_periods,)
         In any order and spacing [d].
-    tradeoff : float
-        Window width in periods.
+    tradeoff : float or (n_periods,)
+        Window width in periods; one for all, or each period's own.
     quantity : {"psd", "delta_chi2"}
         The published power [1/d], or by how much a sinusoid lowers the chi^2 of the points in the window, which is
         2 sqrt(2 pi) times the window width times that power.
     """
 
     periods: ArrayLike
-    tradeoff: float = 2.0
+    tradeoff: ArrayLike = 2.0
     quantity: Quantity = "psd"
 
 
@@ -74,7 +74,7 @@ class ChunkedTransforms:
         self.node_times = read_grid(node_times, "node time")
         self.grids = [_read(grid) for grid in grids]
         pairs = np.concatenate(
-            [np.multiply.outer(grid.periods, (grid.tradeoff, 1.0)) for grid in self.grids], dtype=np.float64
+            [np.stack([grid.periods * np.asarray(grid.tradeoff), grid.periods], axis=1) for grid in self.grids]
         )
         # Rows ascend in width, so that a node's windows only grow.
         rows, row_of = np.unique(pairs, axis=0, return_inverse=True)
@@ -225,11 +225,13 @@ class ChunkedTransforms:
 
 def _read(grid: Grid) -> Grid:
     """The grid, checked, with its periods as an array."""
-    periods, tradeoff = read_grid(grid.periods, "period"), float(grid.tradeoff)
+    periods, tradeoff = read_grid(grid.periods, "period"), np.asarray(grid.tradeoff, dtype=np.float64)
     if not np.all(periods > 0.0):
         raise ConfigError(f"periods must be positive; got {periods.min()} d")
-    if not (math.isfinite(tradeoff) and tradeoff > 0.0):
-        raise ConfigError(f"the tradeoff must be positive and finite; got {tradeoff}")
+    if tradeoff.shape not in ((), periods.shape):
+        raise ConfigError(f"there must be one tradeoff, or one for each of {len(periods)} periods; got {tradeoff.size}")
+    if not np.all(good := np.isfinite(tradeoff) & (tradeoff > 0.0)):
+        raise ConfigError(f"the tradeoff must be positive and finite; got {tradeoff[~good][0]}")
     if grid.quantity not in ("psd", "delta_chi2"):
         raise ConfigError(f"the quantity must be psd or delta_chi2; got {grid.quantity!r}")
     return Grid(periods, tradeoff, grid.quantity)
@@ -240,7 +242,7 @@ def _scale(grid: Grid) -> NDArray[np.float64]:
     periods = np.asarray(grid.periods)
     if grid.quantity == "delta_chi2":
         return np.full(len(periods), 2.0)
-    return 1.0 / (math.sqrt(2.0 * math.pi) * grid.tradeoff * periods)
+    return 1.0 / (math.sqrt(2.0 * math.pi) * np.asarray(grid.tradeoff) * periods)
 
 
 def _spacing(node_times: NDArray[np.float64], tolerance: float) -> float:
