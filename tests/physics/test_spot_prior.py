@@ -89,6 +89,22 @@ def test_choices_beside_the_papers():
     assert not np.any(t["butterfly"])
 
 
+def test_a_share_of_the_periods_may_be_short():
+    t = draw_many(SpotPrior(short_period=(2.0, 5.0), short_period_share=0.4, period=(10.0, 30.0)))
+    short = t["period"] < 10
+    assert is_fraction(short, 0.4)
+    assert is_uniform(log_share(t["period"][short], 2, 5))
+    assert is_uniform((t["period"][~short] - 10) / 20)
+    assert draw_many(SpotPrior(short_period_share=1.0))["period"].max() <= 10
+
+
+def test_without_short_periods_their_range_changes_no_star():
+    ours = draw_spot_parameters(SpotPrior(short_period=(2.0, 3.0)), np.random.default_rng(88))
+    rng = np.random.default_rng(88)
+    assert ours.period == rng.uniform(1.0, 30.0), "the first number of the stream, as in the published generator"
+    assert ours == draw_spot_parameters(SpotPrior(), np.random.default_rng(88))
+
+
 def test_a_range_of_one_value_is_that_value():
     prior = SpotPrior(period=(7.0, 7.0), activity=(3.0, 3.0), min_latitude=(20.0, 20.0))
     star = draw_spot_parameters(prior, np.random.default_rng(0))
@@ -117,6 +133,8 @@ def test_the_same_stream_gives_the_same_star():
         ({"alpha_med": 0}, "alpha_med"),
         ({"butterfly_fraction": 1.5}, "butterfly_fraction"),
         ({"inclination_law": "cos"}, "inclination_law"),
+        ({"short_period": (0, 10)}, "short_period"),
+        ({"short_period_share": 1.2}, "short_period_share"),
         ({"spot_life": (1, 10)}, "spot_life"),
     ],
 )

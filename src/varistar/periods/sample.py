@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.estimate import Announce, foresee
@@ -13,11 +14,19 @@ from varistar.foundation.files import require_replaceable
 from varistar.foundation.params import lookup, read_params, read_section
 from varistar.surveys.definition import Survey
 
-from .inject import collect_injections, inject_piece
-from .simulate import SampleSettings, SimulationPiece, simulate_piece, simulation_key, simulation_pieces
+from .inject import InjectionPiece, collect_injections, inject_piece
+from .sample_settings import SampleSettings, read_sample
+from .simulate import SimulationPiece, simulate_piece, simulation_key, simulation_pieces
 from .splits import SPLITS
 
 BYTES_PER_EXAMPLE = 12_000  # simulated and injected, at a thousand points
+
+
+class SamplePiece(NamedTuple):
+    """Simulations of one piece, and the sample they belong to."""
+
+    simulations: SimulationPiece
+    settings: SampleSettings
 
 
 def make_sample(
@@ -45,51 +54,48 @@ def make_sample(
     DataError
         When the sample's templates have not been made, the disk is too small, or a piece failed.
     """
-    settings = read_section(root, f"periods.samples.{name}", SampleSettings)
+    settings, stars = read_sample(root, name)
     if examples is not None:
         settings = settings.model_copy(update={"simulations": examples})
     survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
-    templates = root / "build/periods/templates" / settings.templates
-    if not templates.is_dir():
-        raise DataError(
-            f"{templates}: these templates have not been made; use `dvc repro templates@{settings.templates}`"
-        )
+    templates = root / "build/periods/templates"
+    for part in settings.parts:
+        if not (folder_of := templates / part.templates).is_dir():
+            raise DataError(
+                f"{folder_of}: these templates have not been made; use `dvc repro templates@{part.templates}`"
+            )
     require_replaceable(folder, lambda path: path.name in SPLITS and (path / "truth.parquet").exists())
     device = choose_device(accelerator).type
-    pieces, names = simulation_pieces(templates, settings, survey.window[0], device)
+    pieces, names = simulation_pieces(templates, settings, stars, survey.window[0], device)
+    items = [SamplePiece(piece, settings) for piece in pieces]
     sizes = [len(piece.examples) for piece in pieces]
     engine = for_device(engine, device)
     parts = folder.with_name(f"{folder.name}.parts")
-    foresee(parts, pieces, sum(sizes), BYTES_PER_EXAMPLE, _try_piece, engine, announce)
+    foresee(parts, items, sum(sizes), BYTES_PER_EXAMPLE, _try_piece, engine, announce)
 
     def deliver(done: Iterator[Done]) -> dict[str, int]:
-        targets = [target for target, _ in done]
-        light_curves = [target.with_suffix(".parquet") for target in targets]
-        return collect_injections(names, light_curves, [_simulated(target) for target in targets], folder)
+        return collect_injections(names, [target for target, _ in done], folder)
 
     return run_job(
         _sample_piece,
-        pieces,
+        items,
         parts,
-        simulation_key(templates, settings, survey.window[0], accelerator),
+        simulation_key(templates, settings, stars, survey.window[0], accelerator),
         deliver,
         engine,
         f"sample {name}",
-        lambda piece: piece.templates / piece.examples["shard"][0],
+        lambda item: item.simulations.shard,
         sizes,
     )
 
 
-def _sample_piece(piece: SimulationPiece, target: Path) -> dict[str, int]:
-    simulated = _simulated(target)
-    simulate_piece(piece, simulated.with_suffix(""))
-    return inject_piece(piece.templates, simulated, target)
+def _sample_piece(piece: SamplePiece, target: Path) -> dict[str, int]:
+    simulated = target.with_name(f"{target.name}-simulated.parquet")
+    simulate_piece(piece.simulations, simulated.with_suffix(""))
+    return inject_piece(InjectionPiece(piece.simulations.templates, simulated, piece.settings), target)
 
 
-def _try_piece(piece: SimulationPiece, stars: int) -> int:
+def _try_piece(piece: SamplePiece, stars: int) -> int:
+    some = piece.simulations._replace(examples=piece.simulations.examples[:stars])
     with tempfile.TemporaryDirectory() as folder:
-        return _sample_piece(piece._replace(examples=piece.examples[:stars]), Path(folder) / "trial")["examples"]
-
-
-def _simulated(target: Path) -> Path:
-    return target.with_name(f"{target.name}-simulated.parquet")
+        return _sample_piece(piece._replace(simulations=some), Path(folder) / "trial")["examples"]

@@ -107,6 +107,7 @@ class SpotPrior(Settings):
     Attributes
     ----------
     period, period_law : equatorial period [d], uniform in itself or in its logarithm.
+    short_period, short_period_share : a share of the stars has its period drawn from here instead [d], log-uniform.
     activity : log-uniform, in units of the Sun's.
     cycle_period : log-uniform [yr].
     min_cycle_overlap : the overlap is log-uniform from here to the cycle period [yr].
@@ -127,6 +128,8 @@ class SpotPrior(Settings):
 
     period: PositiveRange = (1.0, 30.0)
     period_law: Literal["uniform", "log"] = "uniform"
+    short_period: PositiveRange = (1.0, 10.0)
+    short_period_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     activity: PositiveRange = (0.1, 10.0)
     cycle_period: PositiveRange = (1.0, 40.0)
     min_cycle_overlap: Positive = 0.1
@@ -156,15 +159,15 @@ class SpotPrior(Settings):
 
 def draw_spot_parameters(prior: SpotPrior, rng: np.random.Generator) -> SpotParameters:
     """Draw one star from `prior`."""
-    period = rng.uniform(*prior.period) if prior.period_law == "uniform" else _log_uniform(rng, *prior.period)
-    cycle_period = _log_uniform(rng, *prior.cycle_period)
+    period = _period(prior, rng)
+    cycle_period = log_uniform(rng, *prior.cycle_period)
     min_latitude = rng.uniform(*prior.min_latitude)
-    lifetime = _log_uniform(rng, *prior.spot_lifetime)
+    lifetime = log_uniform(rng, *prior.spot_lifetime)
     return SpotParameters(
         period=period,
-        activity=_log_uniform(rng, *prior.activity),
+        activity=log_uniform(rng, *prior.activity),
         cycle_period=cycle_period,
-        cycle_overlap=_log_uniform(rng, prior.min_cycle_overlap, cycle_period),
+        cycle_overlap=log_uniform(rng, prior.min_cycle_overlap, cycle_period),
         min_latitude=min_latitude,
         max_latitude=rng.uniform(min_latitude + prior.latitude_gap, prior.max_latitude),
         spot_lifetime=lifetime if prior.spot_lifetime_unit == "rotations" else lifetime / period,
@@ -175,7 +178,14 @@ def draw_spot_parameters(prior: SpotPrior, rng: np.random.Generator) -> SpotPara
     )
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def _period(prior: SpotPrior, rng: np.random.Generator) -> float:
+    # A prior without short periods takes no number for them from the stream, so its stars do not depend on the choice.
+    if prior.short_period_share > 0 and rng.random() < prior.short_period_share:
+        return log_uniform(rng, *prior.short_period)
+    return rng.uniform(*prior.period) if prior.period_law == "uniform" else log_uniform(rng, *prior.period)
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """A number whose logarithm is uniform, clipped because rounding may carry it over the bounds."""
     return min(max(math.exp(rng.uniform(math.log(low), math.log(high))), low), high)
 
@@ -188,4 +198,4 @@ def _inclination(prior: SpotPrior, rng: np.random.Generator) -> float:
 def _shear(prior: SpotPrior, rng: np.random.Generator) -> float:
     weights = np.asarray(prior.shear_weights) / sum(prior.shear_weights)
     sign = rng.choice([1.0, 0.0, -1.0], p=weights)
-    return float(sign * _log_uniform(rng, *prior.shear))
+    return float(sign * log_uniform(rng, *prior.shear))
