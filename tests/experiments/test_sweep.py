@@ -6,16 +6,20 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import optuna
 import pytest
+from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
+from varistar.experiments import sweep as module
 from varistar.experiments.store import client, held, tracking_uri
-from varistar.experiments.sweep import Done, Sweep, best_trials, run_sweep
+from varistar.experiments.study import Sweep
+from varistar.experiments.sweep import Done, best_trials, importances, keep_figures, run_sweep, trial_table
 from varistar.foundation.errors import ConfigError, DataError, VaristarError
 
 OWN = {"x": -7.0}
@@ -54,6 +58,18 @@ class Parabola:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.trouble == "fail" and x < 0:
             raise ValueError("x is negative")
+
+@dataclass(frozen=True)
+class Slope:
+    "How high one stands depends on x, and little on y; the cost is y's alone."
+    marks: Path
+
+    def choose(self, trial):
+        return {"variant": {name: trial.suggest_float(name, -10, 10) for name in ("x", "y")}}
+
+    def score(self, chosen, on_epoch, scratch):
+        place = chosen["variant"]
+        return {"height": place["x"] + 0.1 * place["y"], "cost": place["y"], "epochs": 4}
 """
 
 
@@ -183,7 +199,8 @@ def test_a_sweep_that_is_killed_goes_on(
 import sys; sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from sweep_tasks import Parabola
-from varistar.experiments.sweep import Sweep, run_sweep
+from varistar.experiments.study import Sweep
+from varistar.experiments.sweep import run_sweep
 root = Path(sys.argv[1])
 sweep = Sweep(root, "hill", "periods", "abc", {"height": "maximize"}, watch="height", warmup=10)
 run_sweep(sweep, Parabola(Path(sys.argv[3]), "kill"), {"x": -7.0}, 3)
@@ -199,6 +216,82 @@ run_sweep(sweep, Parabola(Path(sys.argv[3]), "kill"), {"x": -7.0}, 3)
     parents, children = runs_of(sweep.root)
     assert [run.info.status for run in parents] == ["FINISHED"]
     assert sorted(run.info.status for run in children) == ["FINISHED"] * 3 + ["KILLED"]
+
+
+class Killed(BaseException):
+    """A kill, as far as a process can feel it."""
+
+
+@pytest.mark.parametrize("interrupted", ["_give_up", "tell"])
+def test_a_resumption_that_is_killed_loses_and_doubles_nothing(
+    sweep: Sweep, tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    task = tasks.Parabola(sweep.root)
+    run_sweep(sweep, task, OWN, 2)
+    lost = study_of(sweep).ask({"x": optuna.distributions.FloatDistribution(-10, 10)})
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        if interrupted == "tell":
+            patch.setattr(optuna.Study, "tell", killed)
+        else:
+            patch.setattr(module, "_give_up", killed)
+        run_sweep(sweep, task, OWN, 4)
+    run_sweep(sweep, task, OWN, 4)
+    assert states(sweep) == {"COMPLETE": 4, "FAIL": 1}
+    done = [trial.params["x"] for trial in study_of(sweep).trials if trial.state == TrialState.COMPLETE]
+    assert done.count(lost.params["x"]) == 1 and len(set(done)) == 4
+
+
+def test_the_same_sweep_begun_anew_has_a_run_of_its_own(sweep: Sweep, tasks: ModuleType) -> None:
+    task = tasks.Parabola(sweep.root)
+    run_sweep(sweep, task, OWN, 2)
+    run_sweep(replace(sweep, storage=f"sqlite:///{sweep.root / 'sweeps.db'}"), task, OWN, 2)
+    sweep.journal.unlink()
+    run_sweep(sweep, task, OWN, 3)
+    parents, children = runs_of(sweep.root)
+    assert [parent.data.tags["trials"] for parent in parents] == ["2", "2", "3"]
+    below = [[c for c in children if c.data.tags["mlflow.parentRunId"] == p.info.run_id] for p in parents]
+    assert [[c.data.tags["sweep.trial"] for c in found] for found in below] == [["0", "1"], ["0", "1"], ["0", "1", "2"]]
+
+
+def test_the_table_has_every_trial(sweep: Sweep, tasks: ModuleType, marks: Path) -> None:
+    pruning = replace(sweep, warmup=1)
+    run_sweep(pruning, tasks.Parabola(sweep.root), OWN, 12)
+    study_of(sweep).ask()
+    run_sweep(pruning, tasks.Parabola(marks, "fail"), OWN, 16)
+    table, trials = trial_table(pruning), study_of(sweep).trials
+    assert table["trial"].to_list() == [trial.number for trial in trials]
+    words = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}
+    assert table["state"].to_list() == ["killed" if t.number == 12 else words[t.state.name] for t in trials]
+    assert {"completed", "pruned", "killed"} <= set(table["state"])
+    assert table["height"].to_list() == [t.values[0] if t.state == TrialState.COMPLETE else None for t in trials]
+    assert table.filter("own")["trial"].to_list() == [0]
+    assert table.filter("best")["trial"].to_list() == [best_trials(pruning)[0].number]
+
+
+def test_importance_is_that_of_the_key_that_matters(sweep: Sweep, tasks: ModuleType) -> None:
+    both = replace(sweep, objectives={"height": "maximize", "cost": "minimize", "epochs": "minimize"})
+    run_sweep(both, tasks.Slope(sweep.root), {"x": 0.0, "y": 0.0}, 9)
+    few = importances(both)
+    assert few.is_empty() and few.columns == ["key", "height", "cost", "epochs"]
+    run_sweep(both, tasks.Slope(sweep.root), {"x": 0.0, "y": 0.0}, 30)
+    found = importances(both)
+    assert found.equals(importances(both)), "without chance"
+    share = {row["key"]: row for row in found.iter_rows(named=True)}
+    assert found["key"][0] == "x" and share["x"]["height"] > 0.9
+    assert share["x"]["height"] + share["y"]["height"] == pytest.approx(1)
+    assert share["y"]["cost"] > 0.9
+    assert found["epochs"].null_count() == 2, "which are always the same"
+
+
+def test_figures_are_kept_with_the_sweeps_run(sweep: Sweep, tasks: ModuleType) -> None:
+    run_sweep(sweep, tasks.Parabola(sweep.root), OWN, 1)
+    keep_figures(sweep, {"empty": Figure()})
+    (parent,), _ = runs_of(sweep.root)
+    kept = client(tracking_uri(sweep.root)).list_artifacts(parent.info.run_id, "figures")
+    assert [artifact.path for artifact in kept] == ["figures/empty.png"]
 
 
 def test_failures_are_told_and_made_up_for(sweep: Sweep, tasks: ModuleType, marks: Path) -> None:
@@ -240,6 +333,21 @@ def test_a_database_holds_a_sweep_too(sweep: Sweep, tasks: ModuleType) -> None:
     run_sweep(inside, tasks.Parabola(sweep.root), OWN, 5)
     found = [trial.state.name for trial in optuna.load_study(study_name="hill", storage=storage).trials]
     assert found == ["COMPLETE"] * 3 + ["RUNNING", "COMPLETE"]
+
+
+def test_a_trial_that_is_nobodys_is_run_again_when_it_is_old(
+    sweep: Sweep, tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = replace(sweep, storage=f"sqlite:///{sweep.root / 'sweeps.db'}")
+    run_sweep(inside, tasks.Parabola(sweep.root), OWN, 1)
+    storage = optuna.storages.RDBStorage(inside.storage)
+    study = optuna.load_study(study_name="hill", storage=storage)
+    study.ask()
+    run_sweep(inside, tasks.Parabola(sweep.root), OWN, 3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING", "COMPLETE"]
+    monkeypatch.setattr(module, "NOBODYS_AFTER", timedelta(0))
+    run_sweep(inside, tasks.Parabola(sweep.root), OWN, 3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
 
 
 def test_what_another_machine_does_meanwhile_counts(sweep: Sweep, tasks: ModuleType) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import optuna
 import pytest
 
+from varistar.experiments.store import client
+from varistar.experiments.tracking import find_run
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.foundation.params import read_params, read_section
 from varistar.foundation.settings import validate
@@ -17,7 +19,6 @@ from varistar.periods.settings import PeriodsSettings
 from varistar.periods.sweep import (
     ACCURACY,
     SECONDS,
-    SweepSettings,
     VariantTask,
     accuracy_of_surest,
     own_values,
@@ -25,6 +26,7 @@ from varistar.periods.sweep import (
     sweep_variant,
     write_winner,
 )
+from varistar.periods.sweep_settings import SweepSettings
 from varistar.periods.variants import Variant
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -52,29 +54,66 @@ def swept(copied: Any, in_project: Callable[[Path], Any]) -> Iterator[Any]:
         yield copied
 
 
+def space(**tried: Any) -> SweepSettings:
+    """A sweep of these keys (`__` for a dot)."""
+    return validate(
+        SweepSettings, {"space": {key.replace("__", "."): values for key, values in tried.items()}}, "sweep"
+    )
+
+
 def test_the_own_values_suggest_the_variant_itself(base: Variant) -> None:
-    for settings in (SweepSettings(), SweepSettings(batch_size=(7,), learning_rate=(0.1, 0.2), filters=())):
+    narrow = space(training__batch_size={"choices": [7]}, training__learning_rate={"from": 0.1, "to": 0.2, "log": True})
+    for settings in (SweepSettings(), narrow, space(network__bins={"from": 200, "to": 300})):
         own = own_values(base, settings)
         assert suggest(optuna.trial.FixedTrial(own), base, settings) == base
         study = optuna.create_study()
         study.enqueue_trial(own)
         assert suggest(study.ask(), base, settings) == base
-    assert ("softness" in own) == (base.network.head == "distribution")
+    assert ("network.softness" in own_values(base, SweepSettings())) == (base.network.head == "distribution")
 
 
 def test_what_is_suggested_lies_in_the_space_and_is_a_variant(base: Variant) -> None:
-    settings = SweepSettings(learning_rate=(0.01, 0.02), batch_size=(16, 32), schedule=(), filters=((4, 8, 4),))
+    settings = space(
+        training__learning_rate={"from": 0.01, "to": 0.02, "log": True},
+        training__batch_size={"choices": [16, 32]},
+        training__shuffle={"choices": [False]},
+        network__filters={"choices": [[4, 8, 4]]},
+        network__bins={"from": 150, "to": 155},
+        network__softness={"from": 0.01, "to": 0.1, "where": {"network.head": "distribution"}},
+    )
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
-    found = [suggest(study.ask(), base, settings) for _ in range(40)]
+    found = [suggest(study.ask(), base, settings) for _ in range(60)]
     assert {v.training.batch_size for v in found} == {16, 32, base.training.batch_size}
+    assert {v.training.shuffle for v in found} == {True, False}
     assert {v.network.filters for v in found} == {(4, 8, 4), base.network.filters}
-    assert {v.training.schedule for v in found} == {base.training.schedule}
+    assert {v.network.bins for v in found} == set(range(150, 161)), "whole numbers, up to the variant's own 160"
     rates = [v.training.learning_rate for v in found]
     assert base.training.learning_rate <= min(rates) < 0.01 < max(rates) <= 0.02
+    assert all(float(f"{rate:.4g}") == rate for rate in rates)
     assert (len({v.network.softness for v in found}) > 1) == (base.network.head == "distribution")
     for variant in found:
         assert validate(Variant, variant.model_dump(mode="json", exclude_unset=True), "") == variant
         assert (variant.sample, variant.training.max_epochs) == (base.sample, base.training.max_epochs)
+
+
+def test_a_key_can_depend_on_one_that_is_swept(base: Variant) -> None:
+    """Whichever stands first in the section."""
+    settings = space(
+        network__softness={"from": 0.2, "to": 0.3, "where": {"network.head": "distribution"}},
+        network__head={"choices": ["laplace", "distribution"]},
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    found = [suggest(study.ask(), base, settings).network for _ in range(30)]
+    assert {network.head for network in found} == {"laplace", "distribution"}
+    for network in found:
+        assert (network.softness == base.network.softness) == (network.head == "laplace")
+
+
+def test_an_own_value_that_a_logarithm_cannot_hold_is_named(base: Variant) -> None:
+    settings = space(training__weight_decay={"from": 1e-6, "to": 1e-2, "log": True})
+    assert base.training.weight_decay == 0
+    with pytest.raises(ConfigError, match=r"space\.training\.weight_decay: .* own value, 0.*, cannot belong to a log"):
+        own_values(base, settings)
 
 
 def test_accuracy_is_that_of_the_surest() -> None:
@@ -89,11 +128,18 @@ def test_accuracy_is_that_of_the_surest() -> None:
 def test_a_sweep_trains_and_scores_without_the_other_splits(swept: Any) -> None:
     lines: list[str] = []
     best = sweep_variant(swept.root, NAME, 3, say=lines.append)
-    assert len(lines) == 3 and all(ACCURACY in line for line in lines)
+    drawn = [swept.root / f"build/sweeps/{NAME}-{name}.png" for name in ("history", "importance")]
+    assert len(lines) == 5 and all(ACCURACY in line for line in lines[:3])
+    assert lines[3:] == [f"{path}: drawn" for path in drawn]
     assert 0 <= best[0].values[ACCURACY] <= 1
     again = sweep_variant(swept.root, NAME, 3)
     assert again == best
-    assert [path.name for path in (swept.root / "build/sweeps").glob("[!.]*")] == [f"{NAME}.journal"]
+    left = {path.name for path in (swept.root / "build/sweeps").glob("[!.]*")}
+    assert left == {f"{NAME}.journal", *(path.name for path in drawn)}
+    study = find_run(swept.root, "periods", {"sweep.role": "study"})
+    assert study is not None
+    kept = client(study.uri).list_artifacts(study.id, "figures")
+    assert {Path(artifact.path).name for artifact in kept} == {"history.png", "importance.png"}
 
 
 def test_the_winner_becomes_a_variant_and_nothing_else_changes(swept: Any) -> None:
@@ -131,12 +177,13 @@ def test_speed_is_an_objective_too(swept: Any, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(VariantTask, "score", recorded)
     text = (swept.root / "params.yaml").read_text()
-    both = f"  sweep: {{objectives: [{ACCURACY}, {SECONDS}]}}\n\n  promotion:"
-    (swept.root / "params.yaml").write_text(text.replace("  promotion:", both))
+    assert f"objectives: [{ACCURACY}]" in text
+    (swept.root / "params.yaml").write_text(text.replace(f"[{ACCURACY}]", f"[{ACCURACY}, {SECONDS}]"))
     best = sweep_variant(swept.root, NAME, 2)
     assert all(seconds > 0 for _, seconds in seen) and len(seen) == 2
     assert best[0].values[ACCURACY] == max(accuracy for accuracy, _ in seen)
     assert min(done.values[SECONDS] for done in best) == min(seconds for _, seconds in seen)
+    assert (swept.root / f"build/sweeps/{NAME}-compromise.png").stat().st_size > 10_000
 
 
 def test_mistakes_are_named(swept: Any) -> None:
@@ -150,8 +197,8 @@ def test_mistakes_are_named(swept: Any) -> None:
     path.write_text(text.replace("softness: 0.03", "softness: 0.05"))
     with pytest.raises(ConfigError, match="was begun with other parameters or data"):
         sweep_variant(swept.root, NAME, 2)
-    path.write_text(text.replace("  promotion:", "  sweep: {dropout: [0.5, 0.1]}\n\n  promotion:"))
-    with pytest.raises(ConfigError, match=r"periods\.sweep: dropout must run from the smaller"):
+    path.write_text(text.replace("{from: 0.0, to: 0.3}", "{from: 0.5, to: 0.3}"))
+    with pytest.raises(ConfigError, match=r"'space\.network\.dropout': a range must run from the smaller"):
         sweep_variant(swept.root, NAME, 2)
     path.write_text(text)
     shutil.rmtree(swept.build / "images/clump-log")

@@ -11,36 +11,34 @@ values, from its beginning, so that what it took is measured whole; one that kil
 import math
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.exceptions import StorageInternalError, TrialPruned
-from optuna.samplers import BaseSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+import polars as pl
+from optuna.exceptions import TrialPruned
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from varistar.bulk import local
 from varistar.bulk.pieces import Failure, reason_of
-from varistar.foundation.errors import ConfigError, DataError, VaristarError
+from varistar.foundation.errors import DataError, VaristarError
 
 from .store import held
+from .study import Sweep, in_one_sentence, open_study, require_key
 from .tracking import TrackedRun, find_run, run
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 OnEpoch = Callable[[int, dict[str, float]], None]
-PRUNED_AFTER = 5  # completed trials before any is pruned
-CHANCE_UNTIL = 10  # finished trials before TPE takes over from chance
-TROUBLE = (SQLAlchemyError, StorageInternalError)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+ENOUGH = 10  # completed trials before anything is said of a key's importance
+NOBODYS_AFTER = timedelta(minutes=1)  # a trial is given its owner milliseconds after it was begun
 
 
 class Task(Protocol):
@@ -54,49 +52,6 @@ class Task(Protocol):
 
         `on_epoch` takes an epoch's metrics; it raises where the trial is pruned.
         """
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep, apart from its task.
-
-    Attributes
-    ----------
-    name : of the study, and of the files below `build/sweeps`.
-    experiment : MLflow's.
-    key : what makes this the same sweep, such as a hash of its search space and data; another is not gone on with.
-    objectives : which way each is better.
-    watch : the metric of an epoch by which trials are pruned; more is better.
-    warmup : epochs before a trial is pruned.
-    storage : address of a database, as SQLAlchemy has it; None is a journal file of this project.
-    """
-
-    root: Path
-    name: str
-    experiment: str
-    key: str
-    objectives: Mapping[str, Literal["maximize", "minimize"]]
-    watch: str
-    warmup: int = 0
-    seed: int = 0
-    storage: str | None = None
-
-    @property
-    def folder(self) -> Path:
-        return self.root / "build/sweeps"
-
-    @property
-    def journal(self) -> Path:
-        return self.folder / f"{self.name}.journal"
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder / f"{self.name}.scratch"
-
-    @property
-    def owner(self) -> str:
-        """Whose trials those are that this project began; several machines may share a database."""
-        return f"{socket.gethostname()}:{self.root.resolve()}"
 
 
 @dataclass(frozen=True)
@@ -137,10 +92,10 @@ def run_sweep(
         When another process runs this sweep in this project, or no trial was completed.
     """
     refusal = f"{sweep.folder}: another process is running the sweep '{sweep.name}'"
-    with held(sweep.folder / f".{sweep.name}.lock", 0.0, refusal), _in_one_sentence(sweep, *TROUBLE):
-        study = _open_study(sweep, create=True)
-        _require_key(sweep, study)
-        tags = {"sweep": sweep.name, "sweep.key": sweep.key, "sweep.role": "study"}
+    with held(sweep.folder / f".{sweep.name}.lock", 0.0, refusal), in_one_sentence(sweep):
+        study = open_study(sweep, create=True)
+        require_key(sweep, study)
+        tags = _study_tags(sweep, study)
         found = find_run(sweep.root, sweep.experiment, tags)
         with nullcontext(found) if found else run(sweep.root, sweep.experiment, sweep.name, tags=tags) as parent:
             study.enqueue_trial(dict(first), skip_if_exists=True)
@@ -168,88 +123,123 @@ def best_trials(sweep: Sweep) -> list[Done]:
     ConfigError
         When there is no such sweep, or it was begun with another key.
     """
-    with _in_one_sentence(sweep, *TROUBLE):
-        study = _open_study(sweep, create=False)
-        _require_key(sweep, study)
+    with in_one_sentence(sweep):
+        study = open_study(sweep, create=False)
+        require_key(sweep, study)
         return _best(sweep, study)
 
 
-def _open_study(sweep: Sweep, create: bool) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    missing = ConfigError(f"{_where(sweep)}: there is no sweep '{sweep.name}'; begin it first")
-    if not create and sweep.storage is None and not sweep.journal.exists():
-        raise missing
-    # ValueError: a journal that is none; ImportError: a database whose driver is not installed
-    with _in_one_sentence(sweep, *TROUBLE, ValueError, ImportError, OSError):
-        storage = _open_storage(sweep)
-        if create:
-            directions = list(sweep.objectives.values())
-            optuna.create_study(study_name=sweep.name, storage=storage, directions=directions, load_if_exists=True)
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNED_AFTER, n_warmup_steps=sweep.warmup)
-        try:
-            sampler = _SeededByNumber(sweep.seed)
-            return optuna.load_study(study_name=sweep.name, storage=storage, sampler=sampler, pruner=pruner)
-        except KeyError:
-            raise missing from None
+def trial_table(sweep: Sweep) -> pl.DataFrame:
+    """What came of every trial that has ended.
+
+    Returns
+    -------
+    One row per trial: `trial` (its number), `state` (completed, pruned, failed, or killed, where it was run again),
+    each objective (null unless completed), `own` (whether it had the task's own values) and `best` (as `best_trials`).
+
+    Raises
+    ------
+    ConfigError
+        When there is no such sweep, or it was begun with another key.
+    """
+    with in_one_sentence(sweep):
+        study = open_study(sweep, create=False)
+        require_key(sweep, study)
+        trials = study.get_trials(deepcopy=False)
+        best = {done.number for done in _best(sweep, study)}
+    again = {trial.user_attrs.get("again") for trial in trials}
+    own = trials[0].system_attrs["fixed_params"] if trials else {}
+    states = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    ended = [trial for trial in trials if trial.state in states]
+    columns = {
+        "trial": pl.Series([t.number for t in ended], dtype=pl.Int64),
+        "state": pl.Series(["killed" if t.number in again else states[t.state] for t in ended], dtype=pl.String),
+        "own": pl.Series([t.params == own for t in ended], dtype=pl.Boolean),
+        "best": pl.Series([t.number in best for t in ended], dtype=pl.Boolean),
+    }
+    for place, name in enumerate(sweep.objectives):
+        values = [t.values[place] if t.state == TrialState.COMPLETE else None for t in ended]
+        columns[name] = pl.Series(values, dtype=pl.Float64)
+    return pl.DataFrame(columns)
 
 
-def _open_storage(sweep: Sweep) -> BaseStorage:
-    if sweep.storage is None:
-        sweep.folder.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(sweep.journal)))
-    wait = {"connect_args": {"timeout": 60}} if sweep.storage.startswith("sqlite") else {}
-    return RDBStorage(sweep.storage, engine_kwargs=wait)
+def importances(sweep: Sweep) -> pl.DataFrame:
+    """How much of each objective's variance over the space each swept key explains, by fANOVA.
+
+    fANOVA (Hutter, Hoos and Leyton-Brown 2014) averages over a random forest fitted to the completed trials. PED-ANOVA,
+    Optuna's default, compares the best tenth with the others, and a sweep of tens of trials has no tenth to speak of.
+
+    Returns
+    -------
+    One row per key, most important first: `key`, and for each objective a share of all that single keys explain, null
+    where the objective did not vary. Keys that some trials did not try are left out. No rows with fewer than ten
+    completed trials.
+    """
+    with in_one_sentence(sweep):
+        study = open_study(sweep, create=False)
+        found = {}
+        for place, name in enumerate(sweep.objectives):
+            if _count(study, TrialState.COMPLETE) >= ENOUGH:
+                found[name] = _importance(study, place, sweep.seed)
+    keys = list(dict.fromkeys(key for shares in found.values() for key in shares))
+    columns = {name: [found[name].get(key) for key in keys] if keys else [] for name in sweep.objectives}
+    types = dict.fromkeys(sweep.objectives, pl.Float64)
+    return pl.DataFrame({"key": keys, **columns}, schema={"key": pl.String, **types})
 
 
-def _where(sweep: Sweep) -> str:
-    """The storage as it may be shown, without a password."""
+def _importance(study: optuna.Study, place: int, seed: int) -> dict[str, float]:
     try:
-        return str(sweep.journal) if sweep.storage is None else make_url(sweep.storage).render_as_string()
-    except SQLAlchemyError:
-        return "--storage"
+        evaluator = FanovaImportanceEvaluator(seed=seed)
+        return get_param_importances(study, evaluator=evaluator, target=lambda trial: trial.values[place])
+    except RuntimeError:  # all trials scored the same
+        return {}
 
 
-@contextmanager
-def _in_one_sentence(sweep: Sweep, *errors: type[Exception]) -> Iterator[None]:
-    """What a storage has to complain of, as an error for the user."""
-    try:
-        yield
-    except VaristarError:
-        raise
-    except errors as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:300]
-        raise DataError(f"{_where(sweep)}: cannot hold the sweep '{sweep.name}': {reason}") from error
-
-
-def _require_key(sweep: Sweep, study: optuna.Study) -> None:
-    begun_with = study.user_attrs.get("key")
-    if begun_with is None:
-        study.set_user_attr("key", sweep.key)
-    elif begun_with != sweep.key:
-        raise ConfigError(
-            f"{_where(sweep)}: the sweep '{sweep.name}' was begun with other parameters or data; "
-            "remove it or name another storage to begin anew"
-        )
+def keep_figures(sweep: Sweep, figures: "Mapping[str, Figure]") -> None:
+    """Log figures, by name, to the sweep's run."""
+    with in_one_sentence(sweep):
+        tags = _study_tags(sweep, open_study(sweep, create=False))
+    if tracked := find_run(sweep.root, sweep.experiment, tags):
+        for name, figure in figures.items():
+            tracked.figure(name, figure)
 
 
 def _is_lost(sweep: Sweep, trial: FrozenTrial) -> bool:
     """Whether a running trial was left by a killed process; to be asked while no other runs this sweep here."""
-    return sweep.storage is None or trial.user_attrs.get("owner") == sweep.owner
+    owner = trial.user_attrs.get("owner")
+    if sweep.storage is None or owner == sweep.owner:
+        return True
+    # Its process was killed between beginning it and saying whose it is.
+    return owner is None and datetime.now() - (trial.datetime_start or datetime.min) > NOBODYS_AFTER
 
 
 def _try_again(sweep: Sweep, study: optuna.Study, parent: str, lost: Callable[[FrozenTrial], bool]) -> None:
-    """Put the running trials that are lost back into the queue, with their values."""
+    """Put the running trials that are lost back into the queue, with their values.
+
+    They are queued before they are given up, and once: whenever this is interrupted, no values are lost or doubled.
+    """
+    queued = {trial.user_attrs.get("again") for trial in study.get_trials(deepcopy=False)}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if lost(trial):
+            if trial.number not in queued:
+                # What was queued for it may not have been suggested yet.
+                values = trial.system_attrs.get("fixed_params", {}) | trial.params
+                study.enqueue_trial(values, {"again": trial.number})
             _give_up(sweep, study, parent, trial)
-            # What was queued for it may not have been suggested yet.
-            study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | trial.params, {"again": trial.number})
 
 
 def _give_up(sweep: Sweep, study: optuna.Study, parent: str, trial: FrozenTrial) -> None:
-    study.tell(trial.number, state=TrialState.FAIL)
+    """The run first: as long as the trial counts as running, this is done again."""
     if tracked := find_run(sweep.root, sweep.experiment, _trial_tags(sweep, parent, trial.number)):
+        tracked.tags({"sweep.state": "killed"})
         tracked.close("KILLED")
+    study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _study_tags(sweep: Sweep, study: optuna.Study) -> dict[str, str]:
+    """The same values may be swept again, in another storage or after the first was removed."""
+    told = {"sweep": sweep.name, "sweep.key": sweep.key, "sweep.role": "study"}
+    return {**told, "sweep.study": study.user_attrs["id"]}
 
 
 def _trial_tags(sweep: Sweep, parent: str, number: int) -> dict[str, str]:
@@ -266,7 +256,7 @@ Item = tuple[Sweep, Task, str, str, int]
 def _run_trial(item: Item) -> tuple[str, str | None]:
     """One trial, in a worker: what to say of it, and the reason if it failed."""
     sweep, task, parent, slot, wanted = item
-    study = _open_study(sweep, create=False)
+    study = open_study(sweep, create=False)
     # The same item comes again when its worker was killed.
     _try_again(sweep, study, parent, lambda trial: trial.user_attrs.get("slot") == slot)
     if _count(study, *FINISHED, TrialState.RUNNING) >= wanted:  # other machines were faster
@@ -324,7 +314,7 @@ def _failures(
     """Tell of each trial, and yield the reasons of those that failed."""
     for (sweep, _, parent, slot, _), outcome in outcomes:
         if isinstance(outcome, Failure):
-            study = _open_study(sweep, create=False)
+            study = open_study(sweep, create=False)
             for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 if trial.user_attrs.get("slot") == slot:
                     _give_up(sweep, study, parent, trial)
@@ -343,31 +333,3 @@ def _best(sweep: Sweep, study: optuna.Study) -> list[Done]:
     ]
     name, direction = next(iter(sweep.objectives.items()))
     return sorted(done, key=lambda trial: (trial.values[name] * (-1 if direction == "maximize" else 1), trial.number))
-
-
-class _SeededByNumber(BaseSampler):
-    """TPE whose random stream follows from (seed, trial number), so that no two processes draw the same."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.tpe = TPESampler(seed=seed)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        stream = np.random.SeedSequence((self.seed, trial.number)).generate_state(1)[0]
-        self.tpe = TPESampler(n_startup_trials=CHANCE_UNTIL, constant_liar=True, seed=int(stream))
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self.tpe.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self.tpe.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self.tpe.sample_independent(study, trial, param_name, param_distribution)
-
-    def reseed_rng(self) -> None:
-        self.tpe.reseed_rng()

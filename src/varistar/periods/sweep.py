@@ -3,38 +3,38 @@
 Trials learn from the train split and are scored on the validation split alone; calibration and test sets stay unseen,
 so that what a sweep finds can be compared with other variants as if it had been written by hand.
 
-Optuna and torch are imported inside the functions, so that the settings load without them.
+Optuna, torch and matplotlib are imported inside the functions, since they cost seconds.
 """
 
 import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from varistar.bulk.arrays import join_arrays, open_arrays
-from varistar.experiments.fit_settings import FitSettings
 from varistar.experiments.lineage import inputs_at
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import PARAMS, lookup, read_params, read_section
-from varistar.foundation.settings import Settings, validate
+from varistar.foundation.settings import validate
 from varistar.surveys.definition import Survey
 
-from .representation import Representation
+from .preprocess import AnyRepresentation, read_representation
+from .reliability import accuracy_at_coverage
 from .scores import within
 from .settings import PeriodsSettings
-from .variants import Channels, NetworkSettings, Variant
+from .sweep_settings import SweepSettings, Values, as_written, is_whole, value_of, with_values
+from .variants import TARGETS, Variant, read_variant
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -47,42 +47,7 @@ WING = "periods"
 ACCURACY = "within_10pct_at_20pct_coverage"
 SECONDS = "fit_seconds"
 COVERAGE = 0.2
-Positive = Annotated[float, Field(gt=0)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-class SweepSettings(Settings):
-    """Which values a sweep tries; the variant's own always belong to them.
-
-    Attributes
-    ----------
-    objectives : with `within_10pct_at_20pct_coverage` alone, trials that fall behind are pruned; with `fit_seconds`
-        beside it the sweep looks for all compromises, and prunes none.
-    learning_rate, softness : from .. to, evenly in the logarithm; softness is the distribution head's alone.
-    dropout : from .. to.
-    batch_size, schedule, filters : choices; without any the variant's own stays.
-    """
-
-    objectives: Annotated[
-        tuple[Literal["within_10pct_at_20pct_coverage", "fit_seconds"], ...], Field(min_length=1, max_length=2)
-    ] = ("within_10pct_at_20pct_coverage",)
-    learning_rate: tuple[Positive, Positive] = (2e-4, 2e-2)
-    dropout: tuple[Probability, Probability] = (0.0, 0.3)
-    softness: tuple[Positive, Positive] = (0.01, 0.1)
-    batch_size: tuple[Annotated[int, Field(gt=0)], ...] = (32, 64, 100, 200)
-    schedule: tuple[Literal["plateau", "onecycle", "constant"], ...] = ("onecycle", "plateau")
-    filters: tuple[tuple[Channels, Channels, Channels], ...] = ((8, 16, 32), (16, 32, 64))
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for name in ("learning_rate", "dropout", "softness"):
-            low, high = getattr(self, name)
-            if not low < high:
-                raise ValueError(f"{name} must run from the smaller to the larger value")
-        if len(set(self.objectives)) < len(self.objectives):
-            raise ValueError("objectives names one of them twice")
-        return self
+LABELS = {ACCURACY: "within 10%, of the surest fifth of stars", SECONDS: "seconds of training"}
 
 
 def sweep_variant(
@@ -95,10 +60,12 @@ def sweep_variant(
 ) -> "list[Done]":
     """Sweep the training of variant `name` until `trials` trials are finished; returns the best, see `run_sweep`.
 
+    Figures of it are drawn to `build/sweeps/<name>-*.png` and logged to its run.
+
     Parameters
     ----------
     storage : address of a database; by default the journal `build/sweeps/<name>.journal`.
-    say : is told each trial's outcome in one line.
+    say : is told each trial's outcome in one line, and each figure's.
 
     Raises
     ------
@@ -110,7 +77,10 @@ def sweep_variant(
     from varistar.experiments.sweep import run_sweep
 
     sweep, task = _plan(root, name, storage)
-    return run_sweep(sweep, task, own_values(task.base, task.settings), trials, workers, say)
+    best = run_sweep(sweep, task, own_values(task.base, task.settings), trials, workers, say)
+    for path in _draw(sweep):
+        say(f"{path}: drawn")
+    return best
 
 
 def write_winner(root: Path, name: str, winner: str, storage: str | None = None) -> "Done":
@@ -135,52 +105,97 @@ def write_winner(root: Path, name: str, winner: str, storage: str | None = None)
     return best[0]
 
 
+def _draw(sweep: "Sweep") -> list[Path]:
+    from varistar.experiments.sweep import importances, keep_figures, trial_table
+    from varistar.figures.style import save_figure
+    from varistar.figures.sweep import Objective, compromise_figure, history_figure, importance_figure
+
+    trials, title = trial_table(sweep), f"Sweep of {sweep.name}"
+    objectives = [Objective(name, LABELS[name], direction) for name, direction in sweep.objectives.items()]
+    completed = trials.filter(state="completed").height
+    figures = {
+        "history": history_figure(trials, objectives, title),
+        "importance": importance_figure(importances(sweep), completed, objectives, title),
+    }
+    if len(objectives) == 2:
+        figures["compromise"] = compromise_figure(trials, (objectives[0], objectives[1]), title)
+    keep_figures(sweep, figures)
+    paths = [sweep.folder / f"{sweep.name}-{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        save_figure(figure, path)
+    return paths
+
+
 def own_values(base: Variant, settings: SweepSettings) -> dict[str, Any]:
-    """The variant's own values, as `suggest` would have to suggest them."""
-    values: dict[str, Any] = {"learning_rate": base.training.learning_rate, "dropout": base.network.dropout}
-    if base.network.head == "distribution":
-        values["softness"] = base.network.softness
-    if settings.batch_size:
-        values["batch_size"] = base.training.batch_size
-    if settings.schedule:
-        values["schedule"] = base.training.schedule
-    if settings.filters:
-        values["filters"] = _filters_name(base.network.filters)
+    """The variant's own values, as `suggest` would have to suggest them.
+
+    Raises
+    ------
+    ConfigError
+        When a value cannot belong to the range that is swept.
+    """
+    values: dict[str, Any] = {}
+    for key, tried in _in_order(settings):
+        if _applies(tried, base, {}):
+            own = value_of(base, key)
+            if tried.ends and (own is None or (tried.log and own <= 0)):
+                kind = "logarithmic range" if tried.log else "range"
+                raise ConfigError(
+                    f"{PARAMS}: periods.sweep: space.{key}: the variant's own value, {own}, cannot belong to a {kind}; "
+                    "give the variant another, or choices"
+                )
+            values[key] = own if tried.ends else _name_of(own)
     return values
 
 
 def suggest(trial: "Trial", base: Variant, settings: SweepSettings) -> Variant:
-    """The variant that a trial tries."""
-    own = own_values(base, settings)
+    """The variant that a trial tries.
+
+    Raises
+    ------
+    ConfigError
+        When the values do not go together.
+    """
     found: dict[str, Any] = {}
-    for name, log in (("learning_rate", True), ("dropout", False), ("softness", True)):
-        if name in own:
-            low, high = getattr(settings, name)
-            value = trial.suggest_float(name, min(low, own[name]), max(high, own[name]), log=log)
-            # four digits, as one writes them into params.yaml
-            found[name] = value if value == own[name] else float(f"{value:.4g}")
-    choices: dict[str, list[Any]] = {
-        "batch_size": list(settings.batch_size),
-        "schedule": list(settings.schedule),
-        "filters": [_filters_name(filters) for filters in settings.filters],
-    }
-    for name, among in choices.items():
-        if name in own:
-            found[name] = trial.suggest_categorical(name, list(dict.fromkeys([own[name], *among])))
-    if "filters" in found:
-        found["filters"] = tuple(map(int, found["filters"].split("-")))
-    network = {key: value for key, value in found.items() if key in NetworkSettings.model_fields}
-    training = {key: value for key, value in found.items() if key in FitSettings.model_fields}
-    return base.model_copy(
-        update={
-            "network": base.network.model_copy(update=network),
-            "training": base.training.model_copy(update=training),
-        }
+    for key, tried in _in_order(settings):
+        if _applies(tried, base, found):
+            own = value_of(base, key)
+            found[key] = _from_range(trial, key, tried, own) if tried.ends else _from_choices(trial, key, tried, own)
+    return validate(Variant, with_values(base, found), f"trial {trial.number}")
+
+
+def _in_order(settings: SweepSettings) -> list[tuple[str, Values]]:
+    """What depends on other keys comes after them."""
+    return sorted(settings.space.items(), key=lambda item: bool(item[1].where))
+
+
+def _applies(tried: Values, base: Variant, found: Mapping[str, Any]) -> bool:
+    """Whether a key is tried where `found` was chosen already."""
+    return all(
+        _name_of(found[key] if key in found else value_of(base, key)) == _name_of(as_written(key, wanted))
+        for key, wanted in tried.where.items()
     )
 
 
-def _filters_name(filters: tuple[int, ...]) -> str:
-    return "-".join(map(str, filters))
+def _from_range(trial: "Trial", key: str, tried: Values, own: float) -> float:
+    low, high = tried.ends or (own, own)
+    low, high = min(low, own), max(high, own)
+    if is_whole(key):
+        return trial.suggest_int(key, int(low), int(high), log=tried.log)
+    value = trial.suggest_float(key, low, high, log=tried.log)
+    # four digits, as one writes them into params.yaml
+    return value if value == own else min(max(float(f"{value:.4g}"), low), high)
+
+
+def _from_choices(trial: "Trial", key: str, tried: Values, own: Any) -> Any:
+    values = [own, *(as_written(key, value) for value in tried.choices or ())]
+    by_name = {_name_of(value): value for value in values}
+    return by_name[trial.suggest_categorical(key, list(by_name))]
+
+
+def _name_of(value: Any) -> str | float | bool | None:
+    """A value as Optuna can store it: a list becomes text."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 @dataclass(frozen=True)
@@ -190,14 +205,17 @@ class VariantTask:
     base: Variant
     settings: SweepSettings
     images: Path
-    representation: Representation
+    representation: AnyRepresentation
     survey: Survey
     accelerator: Accelerator
 
     def choose(self, trial: "Trial") -> dict[str, Any]:
-        """The variant, with the keys that params.yaml states for it and those that are swept."""
+        """The variant, with the keys that params.yaml states for it and those that are swept.
+
+        Not `published`: a winner is no row of the paper's Table 3.
+        """
         chosen = suggest(trial, self.base, self.settings)
-        return {"variant": chosen.model_dump(mode="json", exclude_unset=True)}
+        return {"variant": chosen.model_dump(mode="json", exclude_unset=True, exclude={"published"})}
 
     def score(self, chosen: Mapping[str, Any], on_epoch: "OnEpoch", scratch: Path) -> dict[str, float]:
         """Accuracy on the validation split, and the seconds that the fit took: of the processor, or on CUDA by clock.
@@ -219,33 +237,27 @@ class VariantTask:
         }
 
     def _accuracy(self, network: "PeriodNetwork") -> float:
+        """Among the surest fifth of the validation stars with a period; NaN if there is none, which fails the trial."""
+        from .heads import Answer
         from .measure import PeriodMeter
         from .network import CalibratedNetwork
 
         device = choose_device(self.accelerator)
-        meter = PeriodMeter(self.representation, CalibratedNetwork(network, 1.0).eval().to(device), self.survey, device)
+        meter = PeriodMeter(self.representation, CalibratedNetwork(network).eval().to(device), self.survey, device)
         validation = join_arrays([open_arrays(self.images / "validation")])
-        answers = meter.answers(validation.gather(np.arange(len(validation)))[:, None])
-        return accuracy_of_surest(answers, validation.index["period_days"].to_numpy())
-
-
-def accuracy_of_surest(answers: NDArray, true_period: NDArray, coverage: float = COVERAGE) -> float:
-    """Fraction within 10% among this fraction of n stars, those that the network is surest of.
-
-    Parameters
-    ----------
-    answers : period [d], standard deviation [d] and probability of being within 10%, shape (n, 3).
-    true_period : [d], shape (n,).
-    """
-    surest = np.argsort(-answers[:, 2], kind="stable")[: max(round(coverage * len(answers)), 1)]
-    return float(within(answers[surest, 0], true_period[surest], 0.1).mean())
+        period = validation.index[TARGETS[self.base.target]]
+        stars = np.flatnonzero(period.is_not_null())
+        answers = dict(zip(Answer._fields, meter.answers(validation.gather(stars)).T, strict=True))
+        right = within(answers["period"], period.to_numpy()[stars], 0.1)
+        found = accuracy_at_coverage(answers["p_within_10pct"], right, COVERAGE)
+        return math.nan if found is None else found
 
 
 def _plan(root: Path, name: str, storage: str | None) -> "tuple[Sweep, VariantTask]":
     from varistar.experiments.sweep import Sweep
 
     params = read_params(root)
-    base = read_section(root, f"periods.variants.{name}", Variant)
+    base = read_variant(root, name)
     settings = validate(SweepSettings, lookup(params, "periods").get("sweep", {}), f"{PARAMS}: periods.sweep")
     images = root / "build/periods/images" / base.images
     for split in ("train", "validation"):
@@ -258,7 +270,7 @@ def _plan(root: Path, name: str, storage: str | None) -> "tuple[Sweep, VariantTa
         base,
         settings,
         images,
-        read_section(root, f"periods.representations.{base.representation}", Representation),
+        read_representation(root, base.representation),
         read_section(root, f"surveys.{lookup(params, 'periods.survey')}", Survey),
         lookup(params, "accelerator"),
     )
