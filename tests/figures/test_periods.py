@@ -11,7 +11,14 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from varistar.figures.periods import comparison_figure, image_figure, loss_figure, predicted_figure
+from varistar.figures.periods import (
+    comparison_figure,
+    draw_guides,
+    image_figure,
+    loss_figure,
+    predicted_figure,
+    scaling_figure,
+)
 from varistar.figures.style import ACCENT, QUIET, new_figure, save_figure
 from varistar.foundation.errors import DataError
 from varistar.periods.representation import PeriodGrid, Representation
@@ -24,6 +31,10 @@ HISTORY = pl.DataFrame(
         "validation_within_10pct": [0.1, 0.2, 0.25, 0.3, 0.29, 0.31],
     }
 )
+MEMBERS = pl.concat(
+    HISTORY.with_columns(pl.col("validation_loss").shift(shift, fill_value=3.0), member=pl.lit(member))
+    for member, shift in enumerate((0, 2))
+)
 
 
 def measured(n: int) -> pl.DataFrame:
@@ -33,24 +44,28 @@ def measured(n: int) -> pl.DataFrame:
     return pl.DataFrame({"true_period": true, "period": period, "sigma": period * rng.uniform(0.05, 0.6, n)})
 
 
-def sine_images() -> Figure:
+def sine_images(draw: str = "image") -> Figure:
     time = np.linspace(100.0, 900.0, 400)
     images = {}
     for name, spacing in (("paper", "linear"), ("log", "log")):
         grid = PeriodGrid(minimum=1.0, maximum=30.0, count=32, spacing=spacing)  # type: ignore[arg-type]
         image = np.arange(16 * 20, dtype=np.uint8).reshape(16, 20)
         images[name] = (image, Representation(window=(0.0, 1000.0), nodes=40, periods=grid))
+    if draw == "scaling":
+        return scaling_figure(images, (100.0, 900.0), 2 * np.pi, "a sine")
     return image_figure(time, 1 + 0.1 * np.sin(time), images, 2 * np.pi, "a sine")
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "loss": lambda: loss_figure(HISTORY, "title"),
+    "loss of members": lambda: loss_figure(MEMBERS, "title"),
     "loss of one epoch": lambda: loss_figure(HISTORY[:1], "title"),
     "predicted": lambda: predicted_figure(measured(300), "title"),
     "predicted of none": lambda: predicted_figure(measured(0), "title"),
     "comparison": lambda: comparison_figure(SCORES, "title"),
     "comparison of one": lambda: comparison_figure({"best constant": SCORES["best constant"]}, "title"),
     "image": sine_images,
+    "scaling": lambda: sine_images("scaling"),
 }
 SCORES = {
     "a network": {"within_10pct": 0.45, "within_10pct_interval": [0.4, 0.5], "coverage": 0.3},
@@ -65,8 +80,31 @@ def test_losses_and_their_best_epoch() -> None:
     np.testing.assert_array_equal(lines["training"].get_ydata(), HISTORY["train_loss"])
     np.testing.assert_array_equal(lines["validation"].get_ydata(), HISTORY["validation_loss"])
     np.testing.assert_array_equal(lines["validation"].get_xdata(), [1, 2, 3, 4, 5, 6])
-    assert set(lines["best epoch"].get_xdata()) == {4}
+    assert (*lines["best epoch"].get_xdata(), *lines["best epoch"].get_ydata()) == (4, 1.7)
     np.testing.assert_array_equal(score.lines[0].get_ydata(), HISTORY["validation_within_10pct"])
+
+
+def test_every_member_has_its_lines_and_best_epoch() -> None:
+    loss, score = loss_figure(MEMBERS, "clump").axes
+    shown = [line for line in loss.lines if line.get_color() == ACCENT]
+    first, second = MEMBERS.partition_by("member")
+    for line, member in zip(shown, (first, second), strict=True):
+        np.testing.assert_array_equal(line.get_xydata(), member.select(pl.col("epoch") + 1, "validation_loss"))
+    assert loss.get_xlim() == (0.5, 6.5), "epochs are counted within a member"
+    best = [tuple(line.get_xydata()[0]) for line in loss.lines if line.get_marker() == "o"]
+    assert best == [(4, 1.7), (6, 1.7)]
+    assert [tuple(line.get_xydata()[0]) for line in score.lines if line.get_marker() == "o"] == [(4, 0.3), (6, 0.31)]
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation", "best epoch"]
+    assert shown[0].get_linewidth() < loss_figure(HISTORY, "clump").axes[0].lines[1].get_linewidth()
+
+
+def test_guides_are_what_counts_as_right() -> None:
+    _, (panel,) = new_figure(3, 3)
+    draw_guides(panel, 40.0)
+    assert [tuple(line.get_ydata()) for line in panel.lines] == [(0, 40), (0, 20), (0, 80)]
+    band = panel.collections[0].get_paths()[0]
+    assert band.contains_point((20, 21.9)) and band.contains_point((20, 18.1))
+    assert not band.contains_point((20, 22.1)) and not band.contains_point((20, 17.9))
 
 
 def test_epochs_are_whole_numbers() -> None:
@@ -146,6 +184,24 @@ def test_images_stand_on_their_own_axes() -> None:
         np.testing.assert_allclose(steps, steps[0])
         assert set(panel.lines[0].get_ydata()) == {2 * np.pi}
     assert (paper.get_yscale(), log.get_yscale()) == ("linear", "log")
+
+
+def test_scalings_share_their_colours() -> None:
+    image = np.full((16, 20), 255, np.uint8)
+    image[:4] = 0
+    representation = Representation(window=None, nodes=40, periods=PeriodGrid(count=32))
+    images = {"once": (image // 10, representation), "ten times": (image, representation)}
+    once, ten = scaling_figure(images, (10.0, 50.0), 3.0, "one star").axes
+    assert [panel.get_title() for panel in (once, ten)] == [
+        "once\n0.0% of pixels at 255",
+        "ten times\n75.0% of pixels at 255",
+    ]
+    for panel, (drawn, _) in zip((once, ten), images.values(), strict=True):
+        mesh = panel.collections[0]
+        np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(drawn.shape), drawn)
+        assert mesh.get_clim() == (0, 255)
+        np.testing.assert_allclose(mesh.get_coordinates()[0, [0, -1], 0], [10, 50])
+        assert set(panel.lines[0].get_ydata()) == {3.0}
 
 
 def test_an_image_without_a_window_spans_its_star() -> None:

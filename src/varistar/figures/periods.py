@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from .style import ACCENT, INK, QUIET, SECOND, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
-
 
 ROUND_PERIODS = (0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100)
 
@@ -21,22 +22,34 @@ def loss_figure(history: pl.DataFrame, title: str) -> "Figure":
 
     Parameters
     ----------
-    history : one row per epoch, with `epoch`, `train_loss`, `validation_loss` and `validation_within_10pct`.
+    history : one row per epoch, with `epoch`, `train_loss`, `validation_loss` and `validation_within_10pct`; of several
+        networks, a column `member` says whose row it is.
     """
     figure, (loss, score) = new_figure(9, 3.6, columns=2)
-    epoch = history["epoch"] + 1
-    loss.plot(epoch, history["train_loss"], ".-", color=QUIET, label="training")
-    loss.plot(epoch, history["validation_loss"], ".-", color=ACCENT, label="validation")
-    score.plot(epoch, history["validation_within_10pct"], ".-", color=ACCENT)
-    best = int(epoch[history["validation_loss"].arg_min() or 0])
+    members = history.partition_by("member", maintain_order=True) if "member" in history.columns else [history]
+    width, size = (1.5, 6) if len(members) == 1 else (0.8, 3)
+    for number, member in enumerate(members):
+        epoch = member["epoch"] + 1
+        for panel, column, color, label in (
+            (loss, "train_loss", QUIET, "training"),
+            (loss, "validation_loss", ACCENT, "validation"),
+            (score, "validation_within_10pct", ACCENT, "validation"),
+        ):
+            # One entry of the legend stands for all members.
+            name = label if number == 0 else None
+            panel.plot(epoch, member[column], ".-", lw=width, ms=size, color=color, label=name)
+        best = member["validation_loss"].arg_min() or 0
+        for panel, column in ((loss, "validation_loss"), (score, "validation_within_10pct")):
+            name = "best epoch" if number == 0 else None
+            panel.plot(epoch[best], member[column][best], "o", ms=7, mfc="none", color=SECOND, label=name, zorder=3)
     for panel in (loss, score):
-        panel.axvline(best, color=SECOND, lw=0.8, ls=":", label="best epoch")
-        panel.set(xlabel="epoch", xlim=(0.5, history.height + 0.5))
+        panel.set(xlabel="epoch", xlim=(0.5, history["epoch"].max() + 1.5))  # type: ignore[operator]
         panel.locator_params(axis="x", integer=True, min_n_ticks=1)
     loss.set_ylabel("loss")
     loss.legend(frameon=False, fontsize=8)
     score.set(ylabel="fraction of validation stars within 10%", ylim=(0, None))
-    figure.suptitle(title, fontsize=10)
+    members_shown = f": {len(members)} members" if len(members) > 1 else ""
+    figure.suptitle(f"{title}{members_shown}", fontsize=10)
     return figure
 
 
@@ -56,11 +69,7 @@ def predicted_figure(table: pl.DataFrame, title: str) -> "Figure":
         true, period = stars["true_period"].to_numpy(), stars["period"].to_numpy()
         right = np.abs(period - true) <= 0.1 * true
         top = max([31.0, *table["true_period"]])
-        line = np.array([0.0, top])
-        panel.fill_between(line, 0.9 * line, 1.1 * line, color=ACCENT, alpha=0.12, lw=0)
-        panel.plot(line, line, color=INK, lw=0.7, ls="--")
-        panel.plot(line, line / 2, color=QUIET, lw=0.7, ls=":")
-        panel.plot(line, 2 * line, color=QUIET, lw=0.7, ls=":")
+        draw_guides(panel, top)
         inside, color = period <= top, np.where(right, ACCENT, SECOND)
         size = np.clip(4000 / max(len(true), 1), 5, 20)
         panel.scatter(true[inside], period[inside], s=size, lw=0, color=color[inside], alpha=0.6)
@@ -73,6 +82,15 @@ def predicted_figure(table: pl.DataFrame, title: str) -> "Figure":
     panels[0].set_ylabel("predicted period [d]")
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def draw_guides(panel: "Axes", top: float) -> None:
+    """What is right, within 10%, twice and half, on periods from 0 to `top` [d]."""
+    line = np.array([0.0, top])
+    panel.fill_between(line, 0.9 * line, 1.1 * line, color=ACCENT, alpha=0.12, lw=0)
+    panel.plot(line, line, color=INK, lw=0.7, ls="--")
+    panel.plot(line, line / 2, color=QUIET, lw=0.7, ls=":")
+    panel.plot(line, 2 * line, color=QUIET, lw=0.7, ls=":")
 
 
 def comparison_figure(scores: Mapping[str, Mapping[str, Any]], title: str) -> "Figure":
@@ -118,20 +136,53 @@ def image_figure(
     panels[0].plot(time, flux, ".", ms=2, color=INK, alpha=0.5)
     panels[0].set(xlabel="time [d]", ylabel="relative flux", title=title)
     for panel, (name, (image, representation)) in zip(panels[1:], images.items(), strict=True):
-        grid = representation.periods
-        first, last = representation.window or (time.min(), time.max())
-        periods = np.geomspace if grid.spacing == "log" else np.linspace
-        edges = periods(grid.minimum, grid.maximum, image.shape[0] + 1)
-        nodes = np.linspace(first, last, image.shape[1] + 1)
-        panel.pcolormesh(nodes, edges, image, cmap="magma", rasterized=True)
-        if grid.spacing == "log":
-            panel.set_yscale("log")
-            panel.set_yticks([tick for tick in ROUND_PERIODS if grid.minimum <= tick <= grid.maximum])
-            panel.yaxis.set_major_formatter("{x:g}")
-            panel.yaxis.set_minor_formatter("")
-        panel.axhline(true_period, color="white", lw=0.8, ls=":")
-        panel.set(xlabel="time [d]", ylabel="period [d]", title=f"representation `{name}`")
+        _draw_image(panel, image, representation, (time.min(), time.max()), true_period)
+        panel.set_title(f"representation `{name}`")
     for panel in panels:
         panel.locator_params(axis="x", nbins=4)
         panel.title.set_fontsize(9)
     return figure
+
+
+def scaling_figure(
+    images: Mapping[str, tuple[NDArray, Any]], span: tuple[float, float], true_period: float, title: str
+) -> "Figure":
+    """One star's image under several scalings (000, Fig. 7), on one scale of colours.
+
+    Parameters
+    ----------
+    images : by name, a uint8 image of shape (rows, columns) and its `Representation`.
+    span : first and last point of the light curve [d], for a representation without a window.
+    true_period : [d], marked in the images.
+    """
+    figure, panels = new_figure(3.4 * len(images) + 0.2, 3.8, columns=len(images))
+    for panel, (name, (image, representation)) in zip(panels, images.items(), strict=True):
+        mesh = _draw_image(panel, image, representation, span, true_period)
+        mesh.set_clim(0, 255)
+        panel.set_title(f"{name}\n{(image == 255).mean():.1%} of pixels at 255", fontsize=9)
+        panel.locator_params(axis="x", nbins=4)
+    for panel in panels[1:]:
+        panel.set_ylabel("")
+    # No colour bar: with one, the layout changes a little each time the figure is drawn.
+    figure.suptitle(f"{title}; black pixels are 0, the lightest 255", fontsize=10)
+    return figure
+
+
+def _draw_image(
+    panel: "Axes", image: NDArray, representation: Any, span: tuple[float, float], true_period: float
+) -> "QuadMesh":
+    """An image on its axes of time [d] and period [d]; `span` where the representation has no window."""
+    grid = representation.periods
+    first, last = representation.window or span
+    periods = np.geomspace if grid.spacing == "log" else np.linspace
+    edges = periods(grid.minimum, grid.maximum, image.shape[0] + 1)
+    nodes = np.linspace(first, last, image.shape[1] + 1)
+    mesh = panel.pcolormesh(nodes, edges, image, cmap="magma", rasterized=True)
+    if grid.spacing == "log":
+        panel.set_yscale("log")
+        panel.set_yticks([tick for tick in ROUND_PERIODS if grid.minimum <= tick <= grid.maximum])
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("")
+    panel.axhline(true_period, color="white", lw=0.8, ls=":")
+    panel.set(xlabel="time [d]", ylabel="period [d]")
+    return mesh
