@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ import pytest
 from varistar.bulk.engine import Engine
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import read_json
+from varistar.lightcurves.shards import write_shard
 from varistar.lightcurves.table import LightCurves
 from varistar.periods.baselines import METHODS, baseline_scores, build_baselines, chunked_argmax
-from varistar.periods.scores import best_constant, period_scores
+from varistar.periods.cleaning import clean, without_trend
+from varistar.periods.scores import best_constant, period_scores, within
 from varistar.spectra.chunked import chunked_lombscargle
 from varistar.spectra.periodogram import lombscargle_peak
 from varistar.surveys.definition import Survey
-
-STEP = 29 / 127  # of the 128 trial periods
 
 
 def sines(survey: Survey, period: float, amplitude: float, n_stars: int = 12) -> LightCurves:
@@ -58,7 +59,7 @@ def test_the_published_map_prefers_noise_at_short_periods(survey: Survey) -> Non
 
 def test_the_brightest_row_is_that_of_the_map_summed_over_time(survey: Survey) -> None:
     light_curves = sines(survey, 15.0, amplitude=1.0, n_stars=4)
-    periods = 1 + STEP * np.arange(128)
+    periods = 30 ** (np.arange(128) / 127)
     nodes = np.linspace(*survey.window, 128)
     published, delta_chi2 = chunked_argmax(light_curves, survey)
     for i in range(4):
@@ -88,21 +89,79 @@ def test_the_table_has_every_method_for_every_test_star(
     for i, star_id in enumerate(light_curves.star_id):
         star = light_curves.star(i)
         found = table.row(by_predicate=pl.col("star_id") == star_id, named=True)
-        peak = lombscargle_peak(star["time"], star["flux"], star["flux_err"], *survey.period_range)
-        assert found["lomb_scargle"] == pytest.approx(peak.period, nan_ok=True)
+        for column, points, n_terms in (
+            ("lomb_scargle", star, 1),
+            ("lomb_scargle_3_harmonics", star, 3),
+            ("lomb_scargle_cleaned", without_trend(clean(star), 40.0), 1),
+        ):
+            columns = (points[name] for name in ("time", "flux", "flux_err"))
+            peak = lombscargle_peak(*columns, *survey.period_range, n_terms=n_terms)
+            assert found[column] == pytest.approx(peak.period, nan_ok=True)
         assert [found["chunked_argmax"], found["chunked_argmax_delta_chi2"]] == [
             values[0] for values in chunked_argmax(star, survey)
         ]
 
 
-@pytest.mark.parametrize("split", ["test", "train"])
-def test_an_empty_split_is_an_error_that_says_so(copied: Any, survey: Survey, split: str) -> None:
+def test_a_step_between_cameras_misleads_only_the_raw_light_curve(tmp_path: Path, survey: Survey) -> None:
+    """Two cameras take turns of 12 d and differ by ten amplitudes."""
+    light_curves = sines(survey, 5.3, amplitude=1.5)
+    second = np.floor(light_curves["time"] / 12) % 2 == 1
+    light_curves.columns["flux"][second] += 15
+    light_curves.columns["camera"] = np.where(second, "bb", "ba")
+    write_sample(tmp_path, light_curves, [5.3] * 12)
+    table = build_baselines(tmp_path, survey, engine=Engine(workers=1))
+    assert within(table["lomb_scargle_cleaned"].to_numpy(), np.full(12, 5.3), 0.01).all()
+    assert within(table["lomb_scargle"].to_numpy(), np.full(12, 24.0), 0.01).all()
+
+
+def test_three_harmonics_find_what_is_no_sine(tmp_path: Path, survey: Survey) -> None:
+    """Two minima a cycle, of unlike depth, as of a contact binary: a sine sees half the period."""
+    light_curves = sines(survey, 9.0, amplitude=0.0)
+    phase = 2 * np.pi * light_curves["time"] / 9.0
+    light_curves.columns["flux"][:] += 3 * np.cos(2 * phase) + 1.5 * np.cos(phase) + np.sin(3 * phase)
+    write_sample(tmp_path, light_curves, [9.0] * 12)
+    table = build_baselines(tmp_path, survey, engine=Engine(workers=1))
+    assert within(table["lomb_scargle_3_harmonics"].to_numpy(), np.full(12, 9.0), 0.01).all()
+    assert within(table["lomb_scargle"].to_numpy(), np.full(12, 4.5), 0.01).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_stars_without_a_period_are_measured_and_not_scored(tmp_path: Path, survey: Survey) -> None:
+    light_curves = sines(survey, 7.0, amplitude=10)
+    write_sample(tmp_path, light_curves, [7.0] * 8 + [None] * 4)
+    table = build_baselines(tmp_path, survey, engine=Engine(workers=1))
+    assert table.height == 12
+    some = table.filter(pl.col("star_id").is_in(light_curves.star_id[:8]))
+    assert table["constant"].unique().to_list() == [best_constant(np.array([7.0]))]
+    truth = pl.read_parquet(tmp_path / "test/truth.parquet")
+    scores = baseline_scores(table, truth)
+    for column, label in METHODS.items():
+        assert scores[label] == period_scores(np.full(8, 7.0), some[column].to_numpy())
+        assert scores[label]["n"] == 8
+
+
+def test_training_stars_without_a_period_are_an_error(tmp_path: Path, survey: Survey) -> None:
+    write_sample(tmp_path, sines(survey, 7.0, amplitude=10), [None] * 12)
+    with pytest.raises(DataError, match="train: no examples with a period; the sample is too small for this split"):
+        build_baselines(tmp_path, survey, engine=Engine(workers=1))
+
+
+def write_sample(folder: Path, light_curves: LightCurves, period_days: list[float | None]) -> None:
+    """A sample whose test and training stars are these."""
+    truth = pl.DataFrame({"star_id": light_curves.star_id, "period_days": pl.Series(period_days, dtype=pl.Float64)})
+    for split in ("test", "train"):
+        write_shard(folder / split / "part-00000.parquet", light_curves)
+        truth.write_parquet(folder / split / "truth.parquet")
+
+
+@pytest.mark.parametrize(("split", "what"), [("test", "examples"), ("train", "examples with a period")])
+def test_an_empty_split_is_an_error_that_says_so(copied: Any, survey: Survey, split: str, what: str) -> None:
     folder = copied.build / "injected/clump"
     truth = pl.read_parquet(folder / split / "truth.parquet")
     shutil.rmtree(folder / split)
     (folder / split).mkdir()
     truth.clear().write_parquet(folder / split / "truth.parquet")
-    with pytest.raises(DataError, match=rf"{split}: no examples; the sample is too small for this split"):
+    with pytest.raises(DataError, match=rf"{split}: no {what}; the sample is too small for this split"):
         build_baselines(folder, survey, engine=Engine(workers=1))
 
 
@@ -113,13 +172,20 @@ def test_a_damaged_part_is_an_error_that_names_it(copied: Any, survey: Survey) -
         build_baselines(copied.build / "injected/clump", survey, engine=Engine(workers=1))
 
 
-def test_simple_methods_are_scored_against_the_truth_of_the_same_star(project: Any) -> None:
-    truth = pl.read_parquet(project.build / "injected/clump/test/truth.parquet")
-    periods = dict(truth["star_id", "period_days"].iter_rows())
-    table = pl.read_parquet(project.build / "baselines/clump.parquet").sample(fraction=1.0, shuffle=True, seed=3)
-    scores = baseline_scores(table, truth)
-    for column, label in METHODS.items():
-        true_period = pl.Series([periods[star] for star in table["star_id"]]).to_numpy()
-        assert scores[label] == period_scores(true_period, table[column].to_numpy())
-    written = read_json(project.root / "metrics/periods/baselines/clump.json")
-    assert written == json.loads(json.dumps(scores))
+@pytest.mark.parametrize("sample", ["clump", "broad"])
+def test_simple_methods_are_scored_by_kind_of_star_against_the_truth_of_the_same_star(
+    project: Any, sample: str
+) -> None:
+    truth = pl.read_parquet(project.build / "injected" / sample / "test/truth.parquet")
+    periods = {row["star_id"]: row["period_days"] for row in truth.rows(named=True)}
+    table = pl.read_parquet(project.build / "baselines" / f"{sample}.parquet").sample(fraction=1.0, shuffle=True,
+    seed=3) written = read_json(project.root / "metrics/periods/baselines" / f"{sample}.json")
+    assert set(written) == set(truth.filter(pl.col("period_days").is_not_null())["stars"]), "no constant star"
+    for kind, scores in written.items():
+        mine = table.filter(pl.col("star_id").is_in(truth.filter(stars=kind)["star_id"].to_list()))
+        true_period = np.array([periods[star] for star in mine["star_id"]])
+        for column, label in METHODS.items():
+            assert scores[label] == json.loads(json.dumps(period_scores(true_period, mine[column].to_numpy())))
+            assert scores[label]["n"] == mine.height > 0
+        assert scores.keys() == set(METHODS.values())
+        assert json.loads(json.dumps(baseline_scores(table, truth.filter(stars=kind)))) == scores

@@ -1,18 +1,30 @@
 """Scores by hand, by brute force, and of nothing."""
 
+import json
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from varistar.lightcurves.magnitudes import flux_of
 from varistar.periods.scores import (
+    AMPLITUDE_EDGES,
+    MAGNITUDE_EDGES,
+    POINTS_EDGES,
+    SIGNAL_TO_NOISE_EDGES,
     best_constant,
+    by_bins,
+    by_group,
     fractional_error,
+    g_magnitude,
+    harmonic_confusion,
     interval_coverage,
     period_scores,
     wilson_interval,
@@ -122,6 +134,130 @@ def test_no_periods_are_scored_as_wrong() -> None:
     scores = period_scores(TRUE, np.full(7, np.nan), np.full(7, np.nan))
     assert (scores["within_10pct"], scores["coverage"], scores["n_trusted"]) == (0.0, 0.0, 0)
     assert (scores["median_fractional_error"], scores["bias"], scores["trusted_within_10pct"]) == (None, None, None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_stars_without_a_period_are_not_scored() -> None:
+    """Wherever they stand, and whatever was said of them."""
+    true_period, period, sigma = (np.insert(values, [0, 3, 7], [np.nan] * 3) for values in (TRUE, PERIOD, SIGMA))
+    period[[0, 4]] = 12.0, 3.0
+    assert period_scores(true_period, period, sigma) == period_scores(TRUE, PERIOD, SIGMA)
+    assert harmonic_confusion(true_period, period) == harmonic_confusion(TRUE, PERIOD)
+    assert best_constant(true_period) == best_constant(TRUE)
+    cumulative = np.array([0.2, np.nan, 0.5, 0.96])
+    assert interval_coverage(cumulative) == interval_coverage(cumulative[[0, 2, 3]])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# By another quantity
+
+
+def test_the_bins_of_six_stars() -> None:
+    """A lower edge belongs to its bin; outside the edges there are two more; NaN stands nowhere."""
+    amplitude = np.array([0.001, 0.3, 0.5, 1.0, 3.0, np.nan])
+    right = np.array([False, True, False, True, True, True])
+    table = by_bins(amplitude, (0.3, 1.0, 2.0), right, "mag")
+    assert [(label, row["n"], row["within_10pct"]) for label, row in table.items()] == [
+        ("<0.3 mag", 1, 0.0),
+        ("0.3-1 mag", 2, 0.5),
+        ("1-2 mag", 1, 1.0),
+        (">=2 mag", 1, 1.0),
+    ]
+    assert table["0.3-1 mag"]["within_10pct_interval"] == wilson_interval(1, 2)
+    assert json.loads(json.dumps(table)).keys() == table.keys()
+
+
+@pytest.mark.parametrize("edges", [AMPLITUDE_EDGES, MAGNITUDE_EDGES, POINTS_EDGES, SIGNAL_TO_NOISE_EDGES])
+def test_the_bins_part_the_stars(edges: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(4)
+    values, right = rng.uniform(0, 1.3 * edges[-1], 400), rng.random(400) < 0.3
+    rows = by_bins(values, edges, right).values()
+    assert len(rows) == len(edges) + 1
+    assert sum(row["n"] for row in rows) == 400
+    assert sum(row["n"] * (row["within_10pct"] or 0) for row in rows) == pytest.approx(right.sum(), abs=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_empty_bin_says_nothing() -> None:
+    rows = by_bins(np.empty(0), AMPLITUDE_EDGES, np.empty(0, dtype=bool)).values()
+    assert all(row == {"n": 0, "within_10pct": None, "within_10pct_interval": (0.0, 1.0)} for row in rows)
+
+
+def test_the_groups_of_five_stars() -> None:
+    names = ["rotator", "cepheid", None, "rotator", "rotator"]
+    right = np.array([True, False, True, True, False])
+    table = by_group(names, right)
+    assert list(table) == ["cepheid", "rotator", "unknown"]
+    assert table["rotator"] == {"n": 3, "within_10pct": 0.666667, "within_10pct_interval": wilson_interval(2, 3)}
+    assert table["unknown"]["within_10pct"] == 1.0
+    assert by_group(pl.Series(names, dtype=pl.Categorical), right) == table
+    assert by_group([], np.empty(0, dtype=bool)) == {}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_magnitude_is_the_inverse_of_its_flux() -> None:
+    mag = np.array([11.0, 14.7, 18.2])
+    np.testing.assert_allclose(g_magnitude(flux_of(mag, np.zeros(3))[0]), mag)
+    assert np.isnan(g_magnitude(np.array([0.0, -1.0, np.nan]))).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Confusion
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("true_period", "period", "label"),
+    [
+        (10.0, 10.9, "1:1"),
+        (10.0, 11.1, "other"),
+        (10.0, 5.4, "1:2"),
+        (10.0, 18.1, "2:1"),
+        (6.0, 2.1, "1:3"),
+        (6.0, 17.0, "3:1"),
+        (6.0, 1.2, "alias"),  # 1/6 - 1 per day
+        (6.0, 0.86, "alias"),  # 1/6 + 1 per day
+        (1.5, 3.0, "2:1"),  # an alias too, of 1/1.5 - 1 per day: the first that holds
+        (1.0, 29.0, "lunar"),  # whose alias has no period
+        (11.0, 29.53 * 1.099, "3:1"),  # lunar too
+        (8.0, 29.53 * 1.099, "lunar"),
+        (8.0, 29.53 * 1.101, "other"),
+        (4.0, 29.53 / 2 * 0.901, "lunar"),
+        (28.0, 16.2, "other"),  # near half a month, but so is the truth near a month
+        (20.0, np.nan, "other"),
+    ],
+)
+def test_what_a_wrong_period_is(true_period: float, period: float, label: str) -> None:
+    table = harmonic_confusion(np.array([true_period]), np.array([period]))
+    assert list(table) == ["1:1", "1:2", "2:1", "1:3", "3:1", "alias", "lunar", "other"]
+    assert [name for name, fraction in table.items() if fraction] == [label]
+
+
+def kind_of_error(true: float, found: float) -> str:
+    """One star at a time, with frequencies for the alias."""
+
+    def near(wanted: float) -> bool:
+        return abs(found - wanted) <= 0.1 * wanted
+
+    for label, wanted in (("1:1", true), ("1:2", true / 2), ("2:1", 2 * true), ("1:3", true / 3), ("3:1", 3 * true)):
+        if near(wanted):
+            return label
+    for frequency in (abs(1 / true - 1), 1 / true + 1):
+        if frequency and near(1 / frequency):
+            return "alias"
+    truth_is_lunar = any(abs(true - month) <= 0.1 * month for month in (29.53, 14.765))
+    return "lunar" if (near(29.53) or near(14.765)) and not truth_is_lunar else "other"
+
+
+def test_confusions_agree_with_a_loop_and_sum_to_one() -> None:
+    rng = np.random.default_rng(6)
+    true_period, period = np.exp(rng.uniform(0, np.log(30), (2, 3000)))
+    counted = Counter(kind_of_error(*pair) for pair in zip(true_period, period, strict=True))
+    table = harmonic_confusion(true_period, period)
+    assert {label: fraction * 3000 for label, fraction in table.items()} == pytest.approx(counted, abs=0.01)
+    assert sum(table.values()) == pytest.approx(1.0, abs=8e-6)
+    assert min(table.values()) > 0
+    assert set(harmonic_confusion(np.empty(0), np.empty(0)).values()) == {None}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def gate(comparison: Comparison, gates: Mapping[str, Gate]) -> list[str]:
 
 
 def paired_bootstrap(
-    challenger: ArrayLike, champion: ArrayLike, seed: int, n: int = 2000
+    challenger: ArrayLike, champion: ArrayLike, seed: int, n: int = 2000, groups: ArrayLike | None = None
 ) -> tuple[float, float, float]:
     """The mean difference between two models over the same stars, and its 95 % interval.
 
@@ -122,6 +122,8 @@ def paired_bootstrap(
         Of the resampling.
     n : int
         How many resamplings.
+    groups : array of shape (stars,), optional
+        Which stars share something, such as a template, and are drawn together, as in `cluster_bootstrap`.
 
     Returns
     -------
@@ -144,10 +146,54 @@ def paired_bootstrap(
         raise DataError(
             f"a paired comparison needs finite values, got {first[star]} and {second[star]} for star {star}"
         )
+    return cluster_bootstrap(difference, np.arange(difference.size) if groups is None else groups, seed, n)
+
+
+def cluster_bootstrap(values: ArrayLike, groups: ArrayLike, seed: int, n: int = 2000) -> tuple[float, float, float]:
+    """The mean over examples that come in groups, and its 95 % interval.
+
+    Examples of a group, such as those that share a template, are hard or easy together: an interval that takes them for
+    independent is too narrow. Whole groups are drawn with replacement, as many as there are, and the mean is over the
+    examples drawn (percentile bootstrap of clusters; Field & Welsh 2007). With fewer than some twenty groups it is too
+    narrow still.
+
+    Parameters
+    ----------
+    values : array of shape (examples,)
+        One number per example, such as correct (1) or not (0).
+    groups : array of shape (examples,)
+        The name or number of each example's group.
+    seed : int
+        Of the resampling.
+    n : int
+        How many resamplings.
+
+    Returns
+    -------
+    mean, low, high : float
+        The interval is the 2.5th to the 97.5th percentile; NaN where all examples are one group of several, which says
+        nothing of how groups differ.
+
+    Raises
+    ------
+    DataError
+        When there are no examples, a value is not finite, or there is not one group per value.
+    """
+    values, groups = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    if values.ndim != 1 or values.size == 0 or groups.shape != values.shape:
+        raise DataError(f"a bootstrap needs one value and one group per example, got {values.shape}, {groups.shape}")
+    if not np.isfinite(values).all():
+        example = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise DataError(f"a bootstrap needs finite values, got {values[example]} for example {example}")
+    _, group = np.unique(groups, return_inverse=True)
+    total, size = np.bincount(group, weights=values), np.bincount(group)
+    if len(size) == 1 < size[0]:
+        return float(values.mean()), math.nan, math.nan
     generator = np.random.default_rng(seed)
-    means = [difference[generator.integers(0, difference.size, difference.size)].mean() for _ in range(n)]
+    drawn = (generator.integers(0, len(size), len(size)) for _ in range(n))
+    means = [total[rows].sum() / size[rows].sum() for rows in drawn]
     low, high = np.percentile(means, [2.5, 97.5])
-    return float(difference.mean()), float(low), float(high)
+    return float(values.mean()), float(low), float(high)
 
 
 def _value_failures(metric: str, value: float | None, bounds: Gate) -> list[str]:

@@ -1,6 +1,7 @@
 """Light curves with honest errors, without outliers and without steps between cameras."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -67,6 +68,48 @@ def clean_flux(
     if missing > 0:
         error = np.sqrt(error**2 + missing)
     return relative, error, keep
+
+
+def without_trend(lightcurves: LightCurves, width: float) -> LightCurves:
+    """n cleaned light curves without their slow changes, see `detrend`; points in order of time."""
+    order = np.concatenate(
+        [[], *(begin + np.argsort(lightcurves["time"][begin:end]) for begin, end in pairwise(lightcurves.offsets))]
+    ).astype(np.int64)
+    columns = {name: values[order] for name, values in lightcurves.columns.items()}
+    flux = columns["flux"].copy()
+    for begin, end in pairwise(lightcurves.offsets):
+        time, error = columns["time"][begin:end].astype(np.float64), columns["flux_err"][begin:end]
+        flux[begin:end] = detrend(time, columns["flux"][begin:end], error, width)
+    return replace(lightcurves, columns=columns | {"flux": flux})
+
+
+@njit(cache=True)
+def detrend(
+    time: NDArray[np.float64], flux: NDArray[np.float64], flux_err: NDArray[np.float64], width: float
+) -> NDArray[np.float64]:
+    """The flux without its slow changes: less its weighted mean under a Gaussian around each point.
+
+    Seasons, weather and red noise raise a periodogram wherever they please; a sinusoid of period P keeps all but
+    exp(-2 (pi width / P)^2) of its amplitude, and periods below 2 width all of it.
+
+    Parameters
+    ----------
+    time : shape (m,), ascending [d].
+    flux, flux_err : shape (m,).
+    width : standard deviation of the Gaussian, which is cut at three of them [d].
+    """
+    weight = 1.0 / flux_err**2
+    total, weighted = weight.copy(), weight * flux
+    for i in range(time.size):
+        k = i + 1
+        while k < time.size and time[k] <= time[i] + 3.0 * width:
+            near = np.exp(-0.5 * ((time[k] - time[i]) / width) ** 2)
+            total[i] += near * weight[k]
+            total[k] += near * weight[i]
+            weighted[i] += near * weight[k] * flux[k]
+            weighted[k] += near * weight[i] * flux[i]
+            k += 1
+    return flux - weighted / total
 
 
 @njit(cache=True)
