@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint smoke ui pull push status real-data benchmark soak clean
+.PHONY: help install repro study test lint smoke ui pull push status real-data benchmark soak clean
 
 help: ## list what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,10 +24,16 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 repro: $(INSTALLED) ## rebuild everything from the embedded survey, promote if the gates pass, predict, print the results
 	dvc pull --quiet data.dvc $(wildcard models.dvc)
-	dvc repro compare
+	dvc repro compare illustrate
 	varistar promote periods --if-better
 	dvc repro completeness
 	@varistar report
+
+study: $(INSTALLED) ## train the other rows of Table 3 and the ablations, three seeds each; a night at the size `study`
+	dvc pull --quiet data.dvc $(wildcard models.dvc)
+	dvc repro study_evaluate
+	dvc repro --single-item --force compare
+	python -m varistar.periods.study
 
 test: lint ## install, lint, run the tests
 	dvc pull --quiet data.dvc $(wildcard models.dvc)

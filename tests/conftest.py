@@ -105,7 +105,7 @@ def make_period_model(tmp_path_factory: pytest.TempPathFactory, small_survey: Su
 
     from varistar.experiments.content import ModelContent, write_content
     from varistar.periods.measure import describe_model
-    from varistar.periods.network import PeriodNetwork
+    from varistar.periods.network import build_network
     from varistar.periods.representation import PeriodGrid, Representation
     from varistar.periods.variants import NetworkSettings
 
@@ -117,7 +117,7 @@ def make_period_model(tmp_path_factory: pytest.TempPathFactory, small_survey: Su
         settings = NetworkSettings(filters=(4, 4, 4), head="laplace")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = PeriodNetwork(settings, representation.shape)
+            network = build_network(settings, representation)
             for name, weights in network.named_parameters():
                 # Untrained networks hardly look at their image; louder weights make answers that differ.
                 torch.nn.init.normal_(weights, std=0.3 if "weight" in name else 0.1)

@@ -42,6 +42,10 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], 
     return found
 
 
+COSTS = (
+    r"a whole rebuild takes about \d+ minutes on two cores and \d+ MB of disk; the study about \d+ (minutes|hours) on "
+    r"two cores and \d+ MB of disk\n$"
+)
 COMMANDS = commands(get_command(app))
 WINGS = (
     ("train", "periods", "x"),
@@ -141,7 +145,7 @@ def test_config_says_what_is_trained_and_what_it_costs(varistar: Run, project: P
     assert answer.out.startswith("params.yaml is in order: size laptop, survey asassn\n")
     for name in read_params(project)["periods"]["variants"]:
         assert f"  {name}: " in answer.out
-    assert re.search(r"a whole rebuild takes about \d+ minutes on two cores and \d+ MB of disk\n$", answer.out)
+    assert re.search(COSTS, answer.out)
     schema = varistar("config", "--schema")
     assert json.loads(schema.out)["title"] == "Params"
 
@@ -153,7 +157,7 @@ def test_a_size_is_written_when_it_is_confirmed(
     monkeypatch.setattr("typer.confirm", lambda question: False)
     declined = varistar("size", "smoke")
     assert declined.code == 0
-    assert "  periods.samples.clump.simulations: 12000 -> 400\n" in declined.out
+    assert "  periods.samples.clump.simulations: 16000 -> 400\n" in declined.out
     assert "  size: laptop -> smoke\na whole rebuild takes about" in declined.out
     assert (project / "params.yaml").read_bytes() == before
 
@@ -295,10 +299,10 @@ def test_ingest_for_a_survey_that_does_not_exist(refuses: Refuses, raw: Path) ->
 
 def test_training_a_variant_that_cannot_be_trained(refuses: Refuses, project: Path) -> None:
     assert refuses("train", "periods", "dwarf").startswith(
-        "params.yaml: 'periods.variants.dwarf' does not exist; periods.variants has quasar-8-16-32, "
+        "params.yaml: there is no variant 'dwarf'; there are clump-8-16-32, period-axis, a-quasar-8-16-32, "
     )
     assert refuses("train", "periods", "clump-8-16-32", "--preset", "fast") == (
-        "params.yaml: 'periods.presets.fast' does not exist; periods.presets has replica"
+        "params.yaml: 'periods.presets.fast' does not exist; periods.presets has replica, hygienic"
     )
     assert refuses("train", "periods", "clump-8-16-32") == (
         f"{project}/build/periods/images/clump-paper: these images have not been made; make them with "
@@ -315,7 +319,7 @@ def test_promotion_without_anything_to_promote(refuses: Refuses, project: Path, 
     )
     assert refuses("promote", "periods", "--force") == "a forced promotion needs a reason: give --reason"
     assert refuses("promote", "periods", "--candidate", period_model).startswith(
-        f"{project}/build/periods/injected/clump/test: there is no test set here to compare on"
+        f"{project}/build/periods/injected/broad/test: there is no test set here to compare on"
     )
     assert refuses("rollback", "periods", "--reason", "x") == (
         "no champion of periods before the present one: nothing to roll back to"
@@ -501,25 +505,29 @@ def test_a_report_of_everything(
     crown(project, period_model)
     network = {"n": 40, "within_10pct": 0.4, "within_10pct_interval": [0.3, 0.5], "within_20pct": 0.6}
     method = {"n": 40, "within_10pct": 0.1, "within_10pct_interval": [0.05, 0.2], "within_20pct": 0.2}
-    scores = {"mine": network | {"coverage": 0.25, "trusted_within_10pct": None}, "best constant": method}
-    write_json(project / "metrics/periods.json", {"challenger": "mine", "samples": {"clump": scores}})
+    best = {"within_10pct_at_19.8pct_coverage": 0.7}
+    scores = {"mine": network | {"coverage": 0.25, "trusted_within_10pct": None} | best, "best constant": method}
+    silent = {"mine": {"n": 50, "claimed": 1, "rate": 0.02, "rate_interval": [0.004, 0.105]}}
+    summary = {"tests": {"clump/paper": scores}, "false_periods": {"clump/constant": silent}, "table3": []}
+    write_json(project / "metrics/periods.json", {"challenger": "mine"} | summary)
     catalog = project / "build/catalog/periods.parquet"
     catalog.parent.mkdir(parents=True)
-    pl.DataFrame({"fractional_uncertainty": [0.1, 0.2499, 0.25, 3.0, None]}).write_parquet(catalog)
+    pl.DataFrame({"p_within_10pct": [0.9, 0.5001, 0.5, 0.1, None]}).write_parquet(catalog)
     (project / "build/figures/periods").mkdir(parents=True)
     text = varistar("report").out
-    assert "clump: 40 test stars" in text
-    assert re.search(r"mine +0\.400 \(0\.300-0\.500\) +0\.600 +0\.250", text)
+    assert "clump/paper: 40 test stars" in text
+    assert re.search(r"mine +0\.400 \(0\.300-0\.500\) +0\.600 +0\.700 +0\.250\n", text)
     assert re.search(r"best constant +0\.100 \(0\.050-0\.200\) +0\.200\n", text)
+    assert re.search(r"mine +1 of 50 +2\.000% \(0\.400%-10\.500%\)", text)
     assert re.search(
         rf"champion: {content_hash(period_model):.12} since \S+ \(0\.123 of its test stars within 10%\)", text
     )
-    assert f"catalog:  {catalog} (5 stars, 2 with sigma / period below 25%)" in text
+    assert f"catalog:  {catalog} (5 stars, 2 whose period is more probably right than not)" in text
     assert f"figures:  {project / 'build/figures/periods'}" in text
 
     catalog.write_bytes(catalog.read_bytes()[:-20])
     assert refuses("report") == f"{catalog}: not a catalog; `dvc repro catalog` makes it again"
-    write_json(project / "metrics/periods.json", {"samples": {"clump": {"mine": {}}}})
+    write_json(project / "metrics/periods.json", {"tests": {"clump/paper": {"mine": {}}}})
     assert refuses("report").endswith("periods.json: not a comparison of methods; `dvc repro compare` makes it again")
     (project / "metrics/periods.json").write_text("{")
     assert "periods.json: not valid JSON" in refuses("report")
@@ -551,12 +559,14 @@ def test_status_follows_the_pipeline(
 
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "--quiet", "--no-scm"], check=True)
-    (project / "dvc.yaml").write_text("stages: {copy: {cmd: cp in.txt out.txt, deps: [in.txt], outs: [out.txt]}}\n")
+    (project / "dvc.yaml").write_text(
+        "stages: {completeness: {cmd: cp in.txt out.txt, deps: [in.txt], outs: [out.txt]}}\n"
+    )
     (project / "in.txt").write_text("1")
     crown(project, period_model)
     answer = varistar("status")
     assert answer.code == 1
-    assert answer.out.startswith("pipeline: `dvc repro` would run copy\nchampion: ")
+    assert answer.out.startswith("pipeline: `dvc repro` would run completeness\nchampion: ")
     subprocess.run([*dvc, "repro", "--quiet"], check=True)
     answer = varistar("status")
     assert (answer.code, answer.err) == (0, "")

@@ -62,13 +62,13 @@ def test_the_projects_own_params_are_in_order() -> None:
         (
             "periods.samples.clump.simulation",
             3,
-            "key 'periods.samples.clump.simulation' does not exist; allowed here: prior, seed, simulations, templates",
+            "key 'periods.samples.clump.simulation' does not exist; allowed here: augment, parts, seed, simulations",
         ),
         ("surveys.asassn.cuts.bnads", ["g"], "key 'surveys.asassn.cuts.bnads' does not exist; allowed here: bands, "),
         (
-            "periods.variants.quasar-8-16-32.network.filter",
+            "periods.variants.clump-8-16-32.network.filter",
             [1, 2, 3],
-            "key 'periods.variants.quasar-8-16-32.network.filter' does not exist; allowed here: bins, dropout, filters",
+            "key 'periods.variants.clump-8-16-32.network.filter' does not exist; allowed here: bins, dropout, filters",
         ),
         # a wrong type
         ("sky.seed", "88", "'sky.seed': Input should be a valid integer (got '88')"),
@@ -78,9 +78,9 @@ def test_the_projects_own_params_are_in_order() -> None:
         ("surveys.asassn.window", [58484.5], "'surveys.asassn.window.1': Field required"),
         ("surveys.asassn.window", None, "'surveys.asassn.window': Input should be a valid array (got None)"),
         (
-            "periods.variants.quasar-8-16-32.training.shuffle",
+            "periods.variants.clump-8-16-32.training.shuffle",
             "no",
-            "'periods.variants.quasar-8-16-32.training.shuffle': Input should be a valid boolean (got 'no')",
+            "'periods.variants.clump-8-16-32.training.shuffle': Input should be a valid boolean (got 'no')",
         ),
         # out of range
         ("size", "tiny", "'size': Input should be 'smoke', 'laptop', 'study' or 'paper' (got 'tiny')"),
@@ -95,14 +95,18 @@ def test_the_projects_own_params_are_in_order() -> None:
             "'surveys.asassn': aliases.day must run from the smaller to the larger",
         ),
         ("periods.split.train", 0.8, "'periods.split': the four fractions must add up to 1, not 1.1"),
-        ("periods.representations.log.pool", 3, "'periods.representations.log': pool must divide nodes and periods."),
         (
-            "periods.variants.quasar-8-16-32.network.head",
+            "periods.representations.log.pool",
+            3,
+            "'periods.representations.log.image': pool must divide nodes and periods.",
+        ),
+        (
+            "periods.variants.clump-8-16-32.network.head",
             "gauss",
-            "'periods.variants.quasar-8-16-32.network.head': Input should be 'laplace' or 'distribution' (got 'gauss')",
+            "'periods.variants.clump-8-16-32.network.head': Input should be 'laplace' or 'distribution' (got 'gauss')",
         ),
         ("periods.promotion.gates.within_10pct", {}, "'periods.promotion.gates.within_10pct': a gate needs one of"),
-        ("periods.samples.a b", {"templates": "clump", "simulations": 1}, "'periods.samples.a b': String should match"),
+        ("periods.samples.a b", {"parts": [], "simulations": 1}, "'periods.samples.a b': String should match"),
         # a name that refers to nothing
         (
             "periods.survey",
@@ -111,14 +115,14 @@ def test_the_projects_own_params_are_in_order() -> None:
         ),
         ("surveys", {}, "periods.survey names 'asassn', which does not exist; there are none"),
         (
-            "periods.samples.clump.templates",
-            "dwarf",
-            "'periods': samples.clump.templates names 'dwarf', which does not exist; there are clump, quasar",
+            "periods.samples.clump.parts",
+            [{"templates": "dwarf", "stars": "paper"}],
+            "'periods': samples.clump.parts.0.templates names 'dwarf', which does not exist; there are clump, quasar",
         ),
         (
             "periods.images.clump-log.representation",
             "lin",
-            "'periods': images.clump-log.representation names 'lin', which does not exist; there are paper, log",
+            "'periods': images.clump-log.representation names 'lin', which does not exist; there are paper, minimum-mask, ",
         ),
         (
             "periods.promotion.sample",
@@ -126,9 +130,9 @@ def test_the_projects_own_params_are_in_order() -> None:
             "'periods': promotion.sample names 'dwarf', which does not exist; there are clump, quasar",
         ),
         (
-            "periods.variants.quasar-8-16-32.representation",
-            "log",
-            "'periods': variants.quasar-8-16-32, which sees quasar-log, names 'quasar-log', which does not exist;",
+            "periods.variants.clump-8-16-32.representation",
+            "nights",
+            "'periods': variants.clump-8-16-32, which sees clump-nights, names 'clump-nights', which does not exist;",
         ),
         (
             "periods.images.pictures",
@@ -156,8 +160,8 @@ def test_a_mistake_is_named_with_its_path_and_what_was_expected(
 
 def test_what_is_missing_is_named(mistake: Callable[..., str]) -> None:
     assert mistake(lambda params: params.pop("periods")) == "'periods': Field required"
-    assert mistake(lambda params: params["periods"]["samples"]["clump"].pop("templates")) == (
-        "'periods.samples.clump.templates': Field required"
+    assert mistake(lambda params: params["periods"]["samples"]["clump"].pop("parts")) == (
+        "'periods.samples.clump.parts': Field required"
     )
 
 

@@ -1,6 +1,7 @@
 """dvc.yaml and the code agree: every stage depends on exactly the modules that it imports."""
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,9 @@ STAGES = read_stages()
 
 
 def module_of(stage: str) -> str:
-    """The module of a stage: of the period chain, but for those that come after it."""
+    """The module of a stage: of the period chain, which the study goes through too, but for those that come after."""
     return {"catalog": "varistar.catalog.survey", "completeness": "varistar.catalog.completeness"}.get(
-        stage, f"varistar.periods.{stage}"
+        stage, f"varistar.periods.{stage.removeprefix('study_')}"
     )
 
 
@@ -83,3 +84,21 @@ def test_stage_depends_on_what_it_imports(name: str) -> None:
 def test_each_stage_runs_the_module_of_its_name() -> None:
     for name, stage in STAGES.items():
         assert stage["cmd"].startswith(f"python -m {module_of(name)}"), stage["cmd"]
+
+
+PERIODS = YAML(typ="safe").load((REPOSITORY / "params.yaml").read_text())["periods"]
+
+
+@pytest.mark.parametrize("name", ["evaluate", "study_evaluate"])
+def test_evaluation_waits_for_the_samples_of_the_tests_and_no_others(name: str) -> None:
+    injected = [dep.removeprefix("build/periods/injected/") for dep in STAGES[name]["deps"] if "/injected/" in dep]
+    assert sorted(injected) == sorted(PERIODS["tests"])
+    assert "periods.tests" in STAGES[name]["params"]
+
+
+def test_the_study_goes_through_the_stages_of_the_variants() -> None:
+    """With its own parameters and metrics, and with everything else the same."""
+    for name in ("train", "calibrate", "evaluate"):
+        theirs = json.dumps(STAGES[name]).replace("periods.variants.", "periods.study.")
+        theirs = theirs.replace("metrics/periods/${key}", "metrics/study/${key}")
+        assert STAGES[f"study_{name}"] == json.loads(theirs), name

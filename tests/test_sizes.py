@@ -14,8 +14,9 @@ from varistar.config import Params, Size, read_config, set_value
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.foundation.params import lookup, read_params
 from varistar.foundation.settings import validate
-from varistar.sizes import Cost, apply_switch, estimate, plan_switch
+from varistar.sizes import Cost, Costs, apply_switch, estimate, plan_switch
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 SIZES: tuple[str, ...] = get_args(Size)
 
 
@@ -47,8 +48,11 @@ def test_a_size_sets_what_it_says_and_nothing_else(project: Path, name: str) -> 
     new = leaves({key: value for key, value in after.items() if key != "sizes"})
     assert after["sizes"] == before["sizes"]
     differing = {key: (old[key], new[key]) for key in old if old[key] != new[key]}
-    assert differing == switch.changes
-    assert set(differing) <= set(wanted)
+    assert {key: pair for key, pair in differing.items() if key in wanted} == switch.changes
+    # the study and the presets train as the variants do, whose settings they share
+    for key in set(differing) - set(wanted):
+        assert key.startswith(("periods.study.", "periods.presets.")), key
+        assert differing[key] in [pair for one, pair in differing.items() if one in wanted and one[-8:] == key[-8:]]
     assert read_config(project).size == name
 
 
@@ -117,13 +121,17 @@ def test_wrong_params_are_not_switched(project: Path) -> None:
 
 def test_one_anchor_cannot_hold_two_values(project: Path) -> None:
     """Two keys that share a YAML anchor would both take the last value, silently."""
-    shared, replaced = re.subn(
-        r"\{<<: \*laptop_training, max_epochs: \d+, patience: \d+\}", "*laptop_training", text_of(project)
+    variants = lookup(read_params(project), "periods.variants")
+    text = text_of(project)
+    shared = text.replace(
+        "training: &period_axis_training\n", "training: *paper_training\n    unused: &period_axis_training\n"
     )
-    assert replaced == 2
+    assert len(variants) == 2 and shared != text
+    shared = re.sub(r"    unused: (&period_axis_training)\n((?: {8}.*\n)+)", "", shared)
+    shared = shared.replace("*period_axis_training", "*paper_training")
     (project / "params.yaml").write_text(shared)
     assert refusal(project, "study").startswith(
-        "'sizes.study' cannot set 'periods.variants.quasar-8-16-32.training.max_epochs' to 100, since it is one YAML "
+        "'sizes.study' cannot set 'periods.variants.clump-8-16-32.training.max_epochs' to 40, since it is one YAML "
         "anchor with another key"
     )
     apply_switch(project, plan_switch(project, "smoke"))
@@ -144,16 +152,26 @@ def test_a_full_disk_keeps_the_old_params(
 # What a size costs
 
 
+def costs_with(changes: dict[str, Any]) -> Costs:
+    """What the project's parameters cost with these dotted keys changed."""
+    params = json.loads(json.dumps(read_params(REPOSITORY)))  # without anchors
+    for key, value in changes.items():
+        set_value(params, key, value)
+    return estimate(validate(Params, params, "params.yaml"))
+
+
 def test_a_larger_size_costs_more(project: Path) -> None:
-    costs = [plan_switch(project, name).cost for name in ("smoke", "laptop", "study", "paper")]
+    costs = [plan_switch(project, name).costs for name in ("smoke", "laptop", "study", "paper")]
     for smaller, larger in itertools.pairwise(costs):
-        assert larger.seconds > 1.5 * smaller.seconds
-        assert larger.bytes > 3 * smaller.bytes
+        assert larger.rebuild.seconds > 1.5 * smaller.rebuild.seconds
+        assert larger.rebuild.bytes > 2 * smaller.rebuild.bytes
+        assert larger.study.seconds > 1.5 * smaller.study.seconds
 
 
 def test_sizes_are_what_they_are_called(project: Path) -> None:
-    assert plan_switch(project, "laptop").cost.seconds < 600, "under ten minutes on two cores"
-    assert plan_switch(project, "smoke").cost.seconds < 180, "a minute or two"
+    assert plan_switch(project, "laptop").costs.rebuild.seconds < 900, "about ten minutes on two cores"
+    assert plan_switch(project, "smoke").costs.rebuild.seconds < 180, "a minute or two"
+    assert 3 * 3600 < plan_switch(project, "study").costs.study.seconds < 12 * 3600, "a night"
 
 
 @pytest.mark.parametrize(
@@ -161,31 +179,76 @@ def test_sizes_are_what_they_are_called(project: Path) -> None:
     [
         "periods.samples.clump.simulations",
         "periods.samples.quasar.simulations",
+        "periods.samples.broad.simulations",
         "periods.variants.clump-8-16-32.training.max_epochs",
-        "periods.variants.clump-log-distribution.training.max_epochs",
+        "periods.variants.period-axis.training.max_epochs",
     ],
 )
-def test_the_cost_grows_with_everything_that_there_is_more_of(project: Path, key: str) -> None:
-    params = read_params(project)
-    costs = []
-    for value in (100, 1000, 10_000):
-        set_value(params, key, value)
-        costs.append(estimate(validate(Params, params, "params.yaml")))
+def test_the_cost_grows_with_everything_that_there_is_more_of(key: str) -> None:
+    costs = [costs_with({key: value}).rebuild for value in (100, 1000, 10_000)]
     assert costs[0].seconds < costs[1].seconds < costs[2].seconds
     assert (costs[0].bytes < costs[2].bytes) == key.endswith("simulations")
     # once the fixed costs are taken off, ten times as much costs ten times as much
     assert costs[2].seconds - costs[1].seconds == pytest.approx(10 * (costs[1].seconds - costs[0].seconds), rel=1e-9)
 
 
-def test_a_wider_network_and_one_more_variant_cost_more(project: Path) -> None:
-    params = read_params(project)
-    plain = estimate(validate(Params, params, "params.yaml")).seconds
-    variant = params["periods"]["variants"]["clump-8-16-32"]
-    params["periods"]["variants"]["wide"] = variant | {"network": {"filters": [64, 64, 64]}}
-    wide = estimate(validate(Params, params, "params.yaml")).seconds
-    params["periods"]["variants"]["wide"] = variant
-    narrow = estimate(validate(Params, params, "params.yaml")).seconds
-    assert plain < narrow < wide
+def test_what_nothing_needs_costs_nothing() -> None:
+    """Samples and images of the study are no part of a rebuild, and those of a rebuild no part of the study."""
+    plain = costs_with({})
+    more = costs_with({"periods.samples.broad-augmented.simulations": 10**6})
+    assert more.rebuild == plain.rebuild
+    assert more.study.seconds > 2 * plain.study.seconds and more.study.bytes > 2 * plain.study.bytes
+    unused = costs_with({"periods.study": {}, "periods.samples.broad-augmented.simulations": 10**6})
+    assert unused.rebuild == plain.rebuild
+    assert (unused.study.seconds, unused.study.bytes) == (0, 0)
+    simulated = costs_with({"periods.samples.quasar.simulations": 112_000})
+    assert simulated.rebuild.bytes - plain.rebuild.bytes == 100_000 * 6_700
+    assert simulated.study.bytes - plain.study.bytes == 100_000 * 3 * 64 * 64, "three ways to show it"
+
+
+def test_training_by_hand() -> None:
+    """Epochs x examples x rate; two members side by side take as long as one, three as long as four."""
+    seconds = {
+        members: costs_with(
+            {
+                "periods.variants.clump-8-16-32.members": members,
+                "periods.variants.clump-8-16-32.training.max_epochs": 14,
+            }
+        ).rebuild.seconds
+        for members in (1, 2, 3, 4)
+    }
+    epochs, examples, tested = 14, 0.7 * 16_000, 0.1 * (16_000 + 12_000 + 20_000)
+    one, star = epochs * examples / 1e4 * 3.0, tested * 0.004 / 2
+    # the first member is measured twice where there are several
+    assert seconds[2] - seconds[1] == pytest.approx(2 * star)
+    assert seconds[3] - seconds[2] == pytest.approx(one + star)
+    assert seconds[4] - seconds[3] == pytest.approx(star)
+
+
+@pytest.mark.parametrize(
+    ("changes", "factor"),
+    [
+        ({"filters": [16, 16, 16]}, 5.5 / 3),
+        ({"filters": [12, 16, 16]}, 5.5 / 3),
+        ({"filters": [32, 16, 16]}, 4),
+        ({"filters": [64, 64, 64]}, 11),
+        ({"filters": [128, 64, 64]}, 44),
+    ],
+)
+def test_wider_networks_cost_more(changes: dict[str, Any], factor: float) -> None:
+    plain = costs_with({}).rebuild.seconds
+    network = {"trunk": "image", "head": "laplace"} | changes
+    wide = costs_with({"periods.variants.clump-8-16-32.network": network}).rebuild.seconds
+    once = 2 * 14 * 0.7 * 1.6 * 3.0
+    assert wide - plain == pytest.approx((factor - 1) * once)
+
+
+def test_full_precision_costs_more() -> None:
+    mixed, full = (
+        costs_with({"periods.variants.period-axis.training.precision": precision}).rebuild.seconds
+        for precision in ("mixed", "float32")
+    )
+    assert full - mixed == pytest.approx(2 * 8 * 0.7 * 2.0 * 6.5)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def report_lines(root: Path) -> list[str]:
 def status_lines(root: Path) -> tuple[list[str], bool]:
     """Whether data, pipeline and champion are in order, a line each.
 
-    A stage whose result is not on this machine but whose inputs are those of dvc.lock is in order: it need not run.
+    A stage whose result is not on this machine but whose inputs are those of dvc.lock is in order: it need not run. The
+    study is left out, which is not part of a rebuild.
     """
     lines, in_order = [], True
     for name, wanted in (("data", "data.dvc"), ("models", "models.dvc")):
@@ -51,7 +52,7 @@ def status_lines(root: Path) -> tuple[list[str], bool]:
         here, said = _dvc(root, "status", "--quiet", wanted)
         in_order &= here
         lines.append(f"{name}: " + ("as recorded" if here else f"not as recorded in {wanted}; try `make pull`{said}"))
-    ran, said = _dvc(root, "repro", "--dry", "--allow-missing")
+    ran, said = _dvc(root, "repro", "--dry", "--allow-missing", "completeness")
     stale = [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
     in_order &= ran and not stale
     wanted = f"`dvc repro` would run {', '.join(stale)}" if stale else said
@@ -77,12 +78,12 @@ def _champion_line(root: Path) -> str:
 def _catalog_line(catalog: Path) -> str:
     if not catalog.exists():
         return "catalog:  none yet; `dvc repro catalog` makes it with the champion"
-    stars = pl.scan_parquet(catalog, glob=False).select(pl.len(), (pl.col("fractional_uncertainty") < TRUSTED).sum())
+    stars = pl.scan_parquet(catalog, glob=False).select(pl.len(), (pl.col("p_within_10pct") > TRUSTED).sum())
     try:
         total, trusted = stars.collect().row(0)
     except (pl.exceptions.PolarsError, OSError):
         raise DataError(f"{catalog}: not a catalog; `dvc repro catalog` makes it again") from None
-    return f"catalog:  {catalog} ({total} stars, {trusted} with sigma / period below {TRUSTED:.0%})"
+    return f"catalog:  {catalog} ({total} stars, {trusted} whose period is more probably right than not)"
 
 
 def _judged_lines(metrics: Path) -> list[str]:

@@ -5,9 +5,11 @@ meant to tell ten minutes from a night.
 """
 
 import io
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
@@ -16,17 +18,24 @@ from varistar.foundation.errors import ConfigError
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import PARAMS, lookup, read_params
 from varistar.foundation.settings import validate
+from varistar.periods.settings import PeriodsSettings
+from varistar.periods.variants import Variant
 
-SIMULATION_SECONDS = 0.004  # one example and core: spots at the template's epochs
-IMAGE_SECONDS = 0.0016  # one example and core: transform and image
-EPOCH_SECONDS = {8: 4.5, 16: 9.3, 32: 25.0, 64: 76.0}  # 10^4 examples on two cores, by the first layer's filters
+CORES = 2
+# Seconds of one core, of two that are busy.
+SIMULATION_SECONDS = 0.004  # an example: spots at the template's epochs
+ARRAY_SECONDS = {"image": 0.0015, "statistics": 0.0033, "nights": 0.0002}  # an example
+IMAGE_EPOCH_SECONDS = {8: 3.0, 16: 5.5, 32: 12.0, 64: 33.0}  # 10^4 examples in mixed precision, by the first filters
+EPOCH_SECONDS = {"period_axis": 6.5, "nights": 16.0}  # the same of the other trunks
+FLOAT32_FACTOR = 2.0  # as long as in mixed precision: 1.5 of narrow networks to 2.3 of wide ones
+MEASUREMENT_SECONDS = 0.004  # a test star and network
 STAGE_SECONDS = 6.0  # start of a stage's process, its imports and its bookkeeping
-EXAMPLE_BYTES = {"simulation": 3_000, "light curve": 9_000, "image": 4_096}
+EXAMPLE_BYTES = 6_700  # simulated and injected; its arrays take a byte for each number
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated seconds on two cores and bytes on disk of a whole rebuild."""
+    """Estimated seconds on two cores, and bytes on disk."""
 
     seconds: float
     bytes: float
@@ -35,24 +44,76 @@ class Cost:
         return f"about {_duration(self.seconds)} on two cores and {_bytes(self.bytes)} of disk"
 
 
-def estimate(params: Params) -> Cost:
-    """What a whole rebuild with these parameters costs.
+@dataclass(frozen=True)
+class Costs:
+    """What a whole rebuild costs, and what the study costs after it."""
 
-    Every variant is taken to use all of its epochs.
+    rebuild: Cost
+    study: Cost
+
+
+def estimate(params: Params) -> Costs:
+    """What a whole rebuild with these parameters costs, and the study after it.
+
+    Every network is taken to use all of its epochs. Samples and images that nothing needs are not made; what a rebuild
+    has made the study makes no more.
     """
     periods = params.periods
-    examples = {name: sample.simulations for name, sample in periods.samples.items()}
-    shown = {name: examples[image.sample] for name, image in periods.images.items()}
-    n_examples, n_images = sum(examples.values()), sum(shown.values())
-    seconds = n_examples * SIMULATION_SECONDS / 2 + n_images * IMAGE_SECONDS / 2
-    for variant in periods.variants.values():
-        trained = periods.split.train * shown[variant.images]
-        seconds += variant.training.max_epochs * trained / 1e4 * EPOCH_SECONDS.get(variant.network.filters[0], 76.0)
-    seconds += STAGE_SECONDS * (len(periods.templates) + 3 * len(examples) + len(shown) + 3 * len(periods.variants) + 2)
-    stored = (
-        n_examples * (EXAMPLE_BYTES["simulation"] + EXAMPLE_BYTES["light curve"]) + n_images * EXAMPLE_BYTES["image"]
+    rebuild = _Needs.of(periods, periods.variants.values(), set(periods.tests))
+    both = _Needs.of(periods, [*periods.variants.values(), *periods.study.values()], set(periods.tests))
+    more = _Needs(both.samples - rebuild.samples, both.images - rebuild.images)
+    # a variant is trained, calibrated and evaluated; then come comparison, promotion and catalog
+    fixed = len(periods.templates) + len(periods.tests) + 3 * len(periods.variants) + 4
+    return Costs(
+        _cost(periods, rebuild, periods.variants.values(), fixed),
+        _cost(periods, more, periods.study.values(), len(periods.study)),
     )
+
+
+class _Needs(NamedTuple):
+    """Names of the samples and the image sets that must be made."""
+
+    samples: set[str]
+    images: set[str]
+
+    @classmethod
+    def of(cls, periods: PeriodsSettings, variants: Iterable[Variant], tests: set[str]) -> "_Needs":
+        images = {variant.images for variant in variants}
+        return cls(tests | {periods.images[name].sample for name in images}, images)
+
+
+def _cost(periods: PeriodsSettings, needs: _Needs, variants: Collection[Variant], stages: int) -> Cost:
+    """Of making these needs, training these variants, and so many stages of other kinds."""
+    count = {name: sample.simulations for name, sample in periods.samples.items()}
+    core_seconds = SIMULATION_SECONDS * sum(count[name] for name in needs.samples)
+    stored = float(EXAMPLE_BYTES * sum(count[name] for name in needs.samples))
+    for image in (periods.images[name] for name in needs.images):
+        representation = periods.representations[image.representation]
+        core_seconds += ARRAY_SECONDS[representation.kind] * count[image.sample]
+        stored += math.prod(representation.shape) * count[image.sample]
+    tested = periods.split.test * sum(count[name] for name in periods.tests)
+    seconds = core_seconds / CORES + STAGE_SECONDS * (stages + 2 * len(needs.samples) + len(needs.images))
+    for variant in variants:
+        seconds += _training_seconds(variant, periods.split.train * count[variant.sample])
+        # measured as a whole, and where there are several networks each of them alone
+        networks = (variant.members if variant.ensemble else 1) + (variant.members if variant.members > 1 else 0)
+        seconds += MEASUREMENT_SECONDS * networks * tested / CORES
     return Cost(seconds, stored)
+
+
+def _training_seconds(variant: Variant, examples: float) -> float:
+    """Of all of a variant's networks, which are trained side by side, one on a core."""
+    network, training = variant.network, variant.training
+    epoch = EPOCH_SECONDS.get(network.trunk) or _by_filters(network.filters[0])
+    slower = 1.0 if training.precision == "mixed" else FLOAT32_FACTOR
+    return slower * epoch * training.max_epochs * examples / 1e4 * math.ceil(variant.members / CORES)
+
+
+def _by_filters(first: int) -> float:
+    """Seconds of an epoch of the image trunk; wider than the measured ones, in proportion to the width squared."""
+    wide_enough = [seconds for filters, seconds in IMAGE_EPOCH_SECONDS.items() if filters >= first]
+    widest = max(IMAGE_EPOCH_SECONDS)
+    return min(wide_enough, default=IMAGE_EPOCH_SECONDS[widest] * (first / widest) ** 2)
 
 
 @dataclass(frozen=True)
@@ -61,7 +122,7 @@ class Switch:
 
     name: str
     text: str
-    cost: Cost
+    costs: Costs
     changes: dict[str, tuple[Any, Any]]
 
 
@@ -80,7 +141,8 @@ def plan_switch(root: Path, name: str) -> Switch:
         raise ConfigError(f"{PARAMS}: 'sizes.{name}' does not exist; sizes has {', '.join(sizes) or 'none'}")
     wanted = {**sizes[name], "size": name}
     yaml = YAML()
-    yaml.width = 120
+    yaml.width = 1000  # what is one line stays one
+    yaml.indent(mapping=2, sequence=4, offset=2)
     params = yaml.load((root / PARAMS).read_text(encoding="utf-8"))
     changes = {}
     for key, value in wanted.items():
@@ -108,7 +170,7 @@ def apply_switch(root: Path, switch: Switch) -> None:
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return "a minute"
-    if seconds < 3600:
+    if seconds < 7200:
         return f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.0f} hours" if seconds < 3 * 86400 else f"{seconds / 86400:.0f} days"
 

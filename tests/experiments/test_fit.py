@@ -260,11 +260,70 @@ def test_onecycle_rises_to_the_rate_and_falls_to_nothing_within_the_epochs(run: 
     assert rates == pytest.approx(np.where(steps <= top, up, down), rel=1e-6)
 
 
+def test_cosine_falls_from_the_rate_to_nothing_within_the_epochs(run: Callable[..., Fit]) -> None:
+    """By the batch: each epoch begins where the one before it ended."""
+    settings = FAST.model_copy(update={"schedule": "cosine", "learning_rate": 0.1, "max_epochs": 8, "batch_size": 32})
+    rates = [metrics["learning_rate"] for metrics in run(settings).history]
+    steps = 3 * np.arange(8)  # 70 examples in batches of 32
+    assert rates == pytest.approx(0.1 * (1 + np.cos(np.pi * steps / 24)) / 2, rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Precision
+
+
+class Recording(nn.Linear):
+    """A layer that remembers in which types it worked."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 1)
+        self.types: set[torch.dtype] = set()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = super().forward(inputs)
+        self.types.add(outputs.dtype)
+        return outputs
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("float32", torch.float32), ("mixed", torch.bfloat16)])
+def test_mixed_precision_is_the_networks_alone(run: Callable[..., Fit], precision: str, inside: torch.dtype) -> None:
+    """Weights, loss and metrics stay float32."""
+    network, seen = Recording(), set()
+
+    def loss(raw: Tensor, target: Tensor) -> Tensor:
+        seen.add(raw.dtype)
+        return squared_error(raw, target)
+
+    done = run(FAST.model_copy(update={"precision": precision, "max_epochs": 2}), network=network, loss=loss)
+    assert network.types == {inside}
+    assert seen == {torch.float32}
+    assert {value.dtype for value in done.weights.values()} == {torch.float32}
+
+
+def test_mixed_precision_learns_about_the_same(run: Callable[..., Fit]) -> None:
+    """bfloat16 has eight bits: a relative error of 2^-8 in a product, and not the same bits."""
+    plain, mixed = (
+        run(FAST.model_copy(update={"precision": precision, "max_epochs": 12}), network=small_network(dropout=0.0))
+        for precision in ("float32", "mixed")
+    )
+    losses = [done.history[done.best_epoch]["validation_loss"] for done in (plain, mixed)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert losses[0] != losses[1]
+
+
+def test_a_resumed_fit_in_mixed_precision_ends_like_an_undisturbed_one(run: Callable[..., Fit]) -> None:
+    settings = FAST.model_copy(update={"precision": "mixed", "schedule": "cosine"})
+    undisturbed = run(settings)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(settings, on_epoch=kill_after(2), folder="killed")
+    same(run(settings, folder="killed"), undisturbed)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Interruptions
 
 
-@pytest.mark.parametrize("schedule", ["plateau", "onecycle", "constant"])
+@pytest.mark.parametrize("schedule", ["plateau", "onecycle", "cosine", "constant"])
 @pytest.mark.parametrize("epoch", [0, 4, 5, 8])
 def test_a_resumed_fit_ends_like_an_undisturbed_one(run: Callable[..., Fit], schedule: str, epoch: int) -> None:
     """To the bit, with dropout and shuffling, and across the epochs at which the plateau lowers the rate."""
@@ -363,12 +422,13 @@ def test_the_defaults_are_the_papers() -> None:
     paper = FitSettings()
     assert (paper.optimizer, paper.learning_rate, paper.weight_decay) == ("adam", 1e-5, 0.0)
     assert (paper.batch_size, paper.max_epochs, paper.patience) == (100, 500, 20)
-    assert (paper.schedule, paper.shuffle) == ("plateau", False)
+    assert (paper.schedule, paper.shuffle, paper.precision) == ("plateau", False, "float32")
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("learning_rate", 0), ("batch_size", 0), ("max_epochs", 0), ("patience", 0), ("threads", 0), ("schedule", "step"),
+     ("precision", "bfloat16"),
      ("weight_decay", -1), ("optimiser", "adam"), ("learning_rate", math.nan)],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(key: str, value: object) -> None:

@@ -23,22 +23,37 @@ from varistar.surveys.definition import Survey
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARDS = 3
 
-#: What makes the repository's parameters small; each split gets a few of the templates.
+#: What of the repository's parameters is made: two variants, every representation, every sample that tests are made of.
+SAMPLES = ("clump", "quasar", "broad")
+IMAGES = ("clump-paper", "clump-log", "quasar-paper", "broad-statistics", "broad-nights")
+VARIANTS = ("clump-8-16-32", "period-axis")
+
+#: And what makes it small; each split gets a few of the templates.
 SMALL: dict[str, Any] = {
     "periods.split": {"train": 0.4, "validation": 0.2, "calibration": 0.2, "test": 0.2, "seed": 1},
     "periods.samples.clump.simulations": 60,
     "periods.samples.quasar.simulations": 24,
+    "periods.samples.broad.simulations": 100,
     **{
         f"periods.representations.{name}.{key}": value
         for name in ("paper", "log")
         for key, value in (("nodes", 72), ("periods.count", 16))
     },
     **{
-        f"periods.variants.{name}.training.{key}": value
-        for name in ("quasar-8-16-32", "clump-8-16-32", "clump-log-distribution")
-        for key, value in (("max_epochs", 3), ("batch_size", 8), ("threads", 1))
+        f"periods.representations.statistics.{key}": value
+        for key, value in (("nodes", 32), ("bins", 40), ("margins", [3, 8]))
     },
-}
+    "periods.representations.nights.count": 64,
+    "periods.variants.period-axis.network.filters": [8, 8, 8],
+    "periods.variants.period-axis.network.bins": 40,
+    **{
+        f"periods.variants.{name}.{key}": value
+        for name in VARIANTS
+        for key, value in (
+            ("members", 2), ("training.max_epochs", 3), ("training.batch_size", 8), ("training.threads", 1)
+        )
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,15 @@ def inside(root: Path) -> Iterator[pytest.MonkeyPatch]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two wait for each other, in networks as small as those of the tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def in_project() -> Callable[[Path], Any]:
     return inside
@@ -103,18 +127,17 @@ def project(sky: Sky, tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.packaged.append({"root": root, "folder": folder, "load_network": load_network, **more})
         return "1"
 
-    names = project.params["periods"]
     with inside(project.root) as patch:
         patch.setattr(evaluate, "package", package)
         for stage, keys in (
-            (templates, names["templates"]),
-            (simulate, names["samples"]),
-            (inject, names["samples"]),
-            (images, names["images"]),
-            (train, names["variants"]),
-            (calibrate, names["variants"]),
-            (baselines, names["samples"]),
-            (evaluate, names["variants"]),
+            (templates, ("clump", "quasar")),
+            (simulate, SAMPLES),
+            (inject, SAMPLES),
+            (images, IMAGES),
+            (train, VARIANTS),
+            (calibrate, VARIANTS),
+            (baselines, SAMPLES),
+            (evaluate, VARIANTS),
         ):
             for key in keys:
                 stage.main(key)

@@ -1,29 +1,32 @@
 """What is scored is what is measured, and where it is published it can be found again."""
 
+import json
+import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
-import torch
 
-from varistar.bulk.engine import Engine
-from varistar.experiments.content import content_hash, read_content
+from varistar.experiments.content import content_hash
 from varistar.experiments.store import client, tracking_uri
-from varistar.foundation.errors import DataError
 from varistar.foundation.files import folder_hash, read_json
-from varistar.lightcurves.table import LightCurves
 from varistar.periods import evaluate as stage
-from varistar.periods.evaluate import evaluate, measure_test_set
-from varistar.periods.measure import PeriodMeter, served_network
-from varistar.periods.scores import interval_coverage, period_scores
+from varistar.periods.evaluate import validation_score
+from varistar.periods.measure import served_network
+from varistar.periods.measured import measure_split
+from varistar.periods.verdict import members_scores, scores_of
 
-VARIANTS = {"clump-8-16-32": "clump", "clump-log-distribution": "clump", "quasar-8-16-32": "quasar"}
+SAMPLE_OF = {"clump-8-16-32": "clump", "period-axis": "broad"}
+FIGURES = {
+    "clump-8-16-32": {"loss", "example", "predicted", "coverage", "reliability", "thresholds"},
+    "period-axis": {"loss", "example", "predicted", "coverage", "reliability", "thresholds"},
+}
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=SAMPLE_OF)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -33,64 +36,66 @@ def table(project: Any, name: str) -> pl.DataFrame:
     return pl.read_parquet(project.build / "measured" / f"{name}.parquet")
 
 
-def test_every_test_star_stands_beside_its_own_truth(project: Any, name: str, table: pl.DataFrame) -> None:
-    truth = pl.read_parquet(project.build / "injected" / VARIANTS[name] / "test/truth.parquet").sort("star_id")
-    assert table["star_id"].to_list() == truth["star_id"].to_list()
-    assert table["true_period"].to_list() == truth["period_days"].to_list()
-    assert table["template"].to_list() == truth["template"].to_list()
-    assert table.null_count().sum_horizontal()[0] == 0
+@pytest.fixture
+def metrics(project: Any, name: str) -> dict[str, Any]:
+    return read_json(project.root / "metrics/periods" / f"{name}.json")
 
 
-def test_measurements_are_those_of_each_star_alone(
-    project: Any, name: str, table: pl.DataFrame, injected: Callable[..., LightCurves]
+def test_every_kind_of_star_on_every_sample_is_a_test(
+    project: Any, table: pl.DataFrame, metrics: dict[str, Any]
 ) -> None:
-    meter = PeriodMeter.of_folder(project.build / "calibrated" / name)
-    light_curves = injected(VARIANTS[name], "test")
-    head, stretch = meter.network.network.head, meter.network.stretch
-    for row in table.gather_every(3).iter_rows(named=True):
-        star = light_curves.star(light_curves.star_id.index(row["star_id"]))
-        (alone,) = meter.measure(star).rows(named=True)
-        assert {column: row[column] for column in alone} == alone
-        truth = torch.tensor([row["true_period"]], dtype=torch.float32)
-        assert row["cumulative"] == pytest.approx(float(head.cumulative(meter.raw(meter.images(star)), stretch, truth)))
+    expected = {}
+    for sample in project.params["periods"]["tests"]:
+        truth = pl.read_parquet(project.build / "injected" / sample / "test/truth.parquet")
+        for row in truth.group_by("stars").agg("star_id").rows(named=True):
+            expected[f"{sample}/{row['stars']}"] = sorted(row["star_id"])
+    assert {test: sorted(rows["star_id"]) for (test,), rows in table.group_by("test")} == expected
+    assert {test: scores["n"] for test, scores in metrics["tests"].items()} == {
+        test: len(stars) for test, stars in expected.items()
+    }
 
 
-def test_the_scores_are_those_of_the_table(table: pl.DataFrame) -> None:
-    scores = evaluate(table)
-    columns = [table[column].to_numpy() for column in ("true_period", "period", "sigma")]
-    expected = period_scores(*columns)
-    assert {key: scores[key] for key in expected} == expected
-    assert scores["interval_coverage"] == interval_coverage(table["cumulative"].to_numpy())
-    surest = sorted(table.iter_rows(named=True), key=lambda row: -row["p_within_10pct"])
-    surest = surest[: max(round(0.198 * len(surest)), 1)]
-    right = [abs(row["period"] - row["true_period"]) <= 0.1 * row["true_period"] for row in surest]
-    assert scores["within_10pct_at_19.8pct_coverage"] == pytest.approx(np.mean(right), abs=1e-6)
+def test_the_metrics_are_the_scores_of_the_table(project: Any, name: str, table: pl.DataFrame, metrics: Any) -> None:
+    """And of each member by itself; the table of all is kept, that of the members is measured again."""
+    folder = project.build / "networks" / name
+    for sample in project.params["periods"]["tests"]:
+        members = measure_split([folder / "0", folder / "1"], project.build / "injected" / sample)
+        for test, written in metrics["tests"].items():
+            if test.partition("/")[0] != sample:
+                continue
+            mine = table.filter(test=test).sort("star_id")
+            expected = scores_of(mine) | {"test_set": folder_hash(project.build / "injected" / sample / "test")}
+            if "within_10pct" in expected:
+                kind = test.partition("/")[2]
+                expected["members"] = members_scores([member.filter(stars=kind) for member in members])
+            assert written == json.loads(json.dumps(expected))
 
 
-def test_the_metrics_say_what_was_scored_and_on_what(project: Any, name: str, table: pl.DataFrame) -> None:
-    metrics = read_json(project.root / "metrics/periods" / f"{name}.json")
-    assert metrics.pop("content") == content_hash(project.build / "calibrated" / name)
-    assert metrics.pop("test_set") == folder_hash(project.build / "injected" / VARIANTS[name] / "test")
-    assert metrics.pop("sample") == VARIANTS[name]
-    validated = read_content(project.build / "calibrated" / name).spec.metrics
-    assert metrics.pop("validation_within_10pct") == validated["validation_within_10pct"]
-    # in JSON an interval is a list
-    assert {k: tuple(v) if isinstance(v, list) else v for k, v in metrics.items()} == evaluate(table)
+def test_the_metrics_say_what_was_scored_and_how_it_did_on_the_validation_stars(
+    project: Any, name: str, metrics: dict[str, Any]
+) -> None:
+    content = project.build / "calibrated" / name
+    assert metrics.keys() == {"content", "sample", "target", "validation_within_10pct", "tests"}
+    assert metrics["content"] == content_hash(content)
+    assert (metrics["sample"], metrics["target"]) == (SAMPLE_OF[name], "equatorial")
+    broad = project.build / "injected/broad"
+    (table,) = measure_split([content], broad, "validation")
+    known = table.filter(~pl.col("true_period").is_nan())
+    right = [abs(row["period"] - row["true_period"]) <= 0.1 * row["true_period"] for row in known.rows(named=True)]
+    assert metrics["validation_within_10pct"] == validation_score(content, broad)
+    assert metrics["validation_within_10pct"] == pytest.approx(sum(right) / len(right), abs=1e-6)
+    assert 0 < known.height < table.height
 
 
-def test_an_empty_test_set_is_an_error_that_says_so(project: Any, tmp_path: Path) -> None:
-    (tmp_path / "test").mkdir()
-    with pytest.raises(DataError, match=r"test: the test set is empty; the sample is too small for this split"):
-        measure_test_set(project.build / "calibrated/clump-8-16-32", tmp_path, engine=Engine(workers=1))
+def test_every_number_is_finite_or_null(metrics: dict[str, Any]) -> None:
+    def numbers(value: Any) -> list[float]:
+        below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        if below is None:
+            return [value] if isinstance(value, int | float) else []
+        return [number for inner in below for number in numbers(inner)]
 
-
-def test_a_damaged_part_is_an_error_that_names_it(copied: Any) -> None:
-    part = max((copied.build / "injected/clump/test").glob("part-*.parquet"))
-    part.write_bytes(part.read_bytes()[:-99])
-    with pytest.raises(DataError, match=rf"^{part}"):
-        measure_test_set(
-            copied.build / "calibrated/clump-8-16-32", copied.build / "injected/clump", engine=Engine(workers=1)
-        )
+    assert len(numbers(metrics)) > 100
+    assert all(math.isfinite(number) for number in numbers(metrics))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -104,16 +109,22 @@ def runs(root: Path, name: str) -> list[Any]:
 
 
 def test_scores_and_figures_are_added_to_the_run_that_trained_the_network(project: Any, name: str) -> None:
-    (run,) = runs(project.root, name)
+    weights = content_hash(project.build / "networks" / name / "0")
+    (run,) = (one for one in runs(project.root, name) if one.data.tags["weights"] == weights)
     metrics = read_json(project.root / "metrics/periods" / f"{name}.json")
-    assert run.data.metrics["test_within_10pct"] == metrics["within_10pct"]
+    for test, scores in metrics["tests"].items():
+        if "false_periods" in scores:
+            assert run.data.metrics[f"{test}/false_periods.rate"] == scores["false_periods"]["rate"]
+            continue
+        assert run.data.metrics[f"{test}/within_10pct"] == scores["within_10pct"]
+        assert run.data.metrics[f"{test}/confusion.1:1"] == scores["confusion"]["1:1"]
+        by = scores["by"]["amplitude"]["<0.003"]["within_10pct"]
+        assert run.data.metrics.get(f"{test}/by.amplitude.below 0.003.within_10pct") == by
     assert run.data.metrics["validation_loss"] is not None
-    weights = content_hash(project.build / "networks" / name)
-    assert run.data.tags["weights"] == weights
     figures = client(tracking_uri(project.root)).list_artifacts(run.info.run_id, "figures")
-    assert {Path(file.path).stem for file in figures} == {"loss", "predicted", "example"}
+    assert {Path(file.path).stem for file in figures} == FIGURES[name]
     drawn = {path.stem: path.read_bytes()[:8] for path in (project.root / "build/figures/periods" / name).iterdir()}
-    assert drawn == dict.fromkeys(("loss", "predicted", "example"), b"\x89PNG\r\n\x1a\n")
+    assert drawn == dict.fromkeys(FIGURES[name], b"\x89PNG\r\n\x1a\n")
     (packaged,) = (asked for asked in project.packaged if asked["folder"].name == name)
     assert packaged == {
         "root": project.root,
@@ -126,14 +137,36 @@ def test_scores_and_figures_are_added_to_the_run_that_trained_the_network(projec
 
 def test_where_the_store_has_no_run_any_more_one_is_made(copied: Any, in_project: Callable[[Path], Any]) -> None:
     name = "clump-8-16-32"
-    (old,) = runs(copied.root, name)
-    client(tracking_uri(copied.root)).delete_run(old.info.run_id)
+    before_runs = {run.info.run_id for run in runs(copied.root, name)}
+    for run_id in before_runs:
+        client(tracking_uri(copied.root)).delete_run(run_id)
     before = read_json(copied.root / "metrics/periods" / f"{name}.json")
     with in_project(copied.root) as patch:
         patch.setattr(stage, "package", lambda *given, **more: "1")
         stage.main(name)
     assert read_json(copied.root / "metrics/periods" / f"{name}.json") == before
     (run,) = runs(copied.root, name)
-    assert run.info.run_id != old.info.run_id
-    assert run.data.metrics["test_within_10pct"] == before["within_10pct"]
-    assert run.data.tags["weights"] == content_hash(copied.build / "networks" / name)
+    assert len(before_runs) == 2 and run.info.run_id not in before_runs
+    assert run.data.metrics["clump/paper/within_10pct"] == before["tests"]["clump/paper"]["within_10pct"]
+    assert run.data.tags["weights"] == content_hash(copied.build / "networks" / name / "0")
+
+
+def test_a_variant_of_the_study_may_have_a_sample_that_is_no_test(
+    copied: Any, in_project: Callable[[Path], Any]
+) -> None:
+    """Its figures are of the sample that promotion is decided on, and its scores stand with the study's."""
+    params = copied.params["periods"]
+    few = params["variants"]["period-axis"] | {"sample": "quasar-few"}
+    copied.change(periods__study=params["study"] | {"few": few})
+    for kind in ("calibrated", "networks"):
+        shutil.copytree(copied.build / kind / "period-axis", copied.build / kind / "few")
+    shutil.copy(copied.build / "histories/period-axis.parquet", copied.build / "histories/few.parquet")
+    with in_project(copied.root) as patch:
+        patch.setattr(stage, "package", lambda *given, **more: "1")
+        stage.main("few")
+    metrics = read_json(copied.root / "metrics/study/few.json")
+    assert metrics["sample"] == "quasar-few"
+    assert metrics["tests"] == read_json(copied.root / "metrics/periods/period-axis.json")["tests"]
+    assert not (copied.root / "metrics/periods/few.json").exists()
+    drawn = {path.stem for path in (copied.root / "build/figures/periods/few").iterdir()}
+    assert drawn == FIGURES["period-axis"]

@@ -16,14 +16,15 @@ from varistar.lightcurves.shards import read_shard
 from varistar.lightcurves.table import LightCurves
 from varistar.periods.images import build_images
 from varistar.periods.measure import PeriodMeter
-from varistar.periods.representation import Representation, make_images
+from varistar.periods.preprocess import preprocess, read_representation, representation_of
+from varistar.periods.representation import Representation
 from varistar.periods.splits import SPLITS
 
-SETS = ("clump-paper", "clump-log", "quasar-paper")
-VARIANTS = {"clump-paper": "clump-8-16-32", "clump-log": "clump-log-distribution", "quasar-paper": "quasar-8-16-32"}
+SETS = ("clump-paper", "clump-log", "quasar-paper", "broad-statistics", "broad-nights")
+VARIANTS = {"clump-paper": "clump-8-16-32", "broad-statistics": "period-axis"}
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("split", SPLITS)
 def test_training_and_prediction_see_the_same_bits(
     project: Any, injected: Callable[..., LightCurves], name: str, split: str
@@ -32,9 +33,9 @@ def test_training_and_prediction_see_the_same_bits(
     arrays = open_arrays(project.build / "images" / name / split)
     meter = PeriodMeter.of_folder(project.build / "calibrated" / VARIANTS[name])
     light_curves = injected(name.split("-")[0], split)
-    images = meter.images(light_curves)
-    assert images.shape == (len(light_curves), 1, 8, 36)
-    np.testing.assert_array_equal(arrays.gather(np.arange(len(arrays))), images[:, 0])
+    images = meter.arrays(light_curves)
+    assert images.shape == (len(light_curves), *meter.representation.shape)
+    np.testing.assert_array_equal(arrays.gather(np.arange(len(arrays))), images)
     assert tuple(arrays.index["star_id"]) == light_curves.star_id
 
 
@@ -43,28 +44,29 @@ def test_each_image_is_that_of_the_star_whose_name_it_bears(
     project: Any, injected: Callable[..., LightCurves], name: str
 ) -> None:
     sample, representation_name = name.split("-")
-    representation = read_section(project.root, f"periods.representations.{representation_name}", Representation)
+    representation = read_representation(project.root, representation_name)
     arrays, light_curves = open_arrays(project.build / "images" / name / "train"), injected(sample, "train")
     truth = pl.read_parquet(project.build / "injected" / sample / "train/truth.parquet")
     for row in np.random.default_rng(0).permutation(len(arrays))[:8]:
         example = arrays.index.row(int(row), named=True)
         star = light_curves.star(light_curves.star_id.index(example["star_id"]))
-        np.testing.assert_array_equal(arrays.gather(np.array([row])), make_images(star, representation))
+        np.testing.assert_array_equal(arrays.gather(np.array([row])), preprocess(star, representation, "cpu"))
         (known,) = truth.filter(star_id=example["star_id"]).rows(named=True)
         assert {key: example[key] for key in known} == known
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_set_says_what_it_shows(project: Any, name: str) -> None:
-    representation = read_section(project.root, f"periods.representations.{name.split('-')[1]}", Representation)
+    representation = read_representation(project.root, name.split("-")[1])
+    axes = {"image": ["period", "time"], "statistics": ["channel", "period"], "nights": ["channel", "night"]}
     for split in SPLITS:
         describe = open_arrays(project.build / "images" / name / split).describe
-        assert describe["axes"] == ["example", "period", "time"]
-        assert Representation.model_validate(describe["representation"]) == representation
+        assert describe["axes"] == ["example", *axes[representation.kind]]
+        assert representation_of(describe["representation"], "axes.json") == representation
 
 
 def test_every_example_has_an_image(project: Any) -> None:
-    for name, n in (("clump-paper", 60), ("clump-log", 60), ("quasar-paper", 24)):
+    for name, n in (("clump-paper", 60), ("clump-log", 60), ("quasar-paper", 24), ("broad-statistics", 100)):
         sets = [open_arrays(project.build / "images" / name / split) for split in SPLITS]
         assert sorted(number for found in sets for number in found.index["simulation"]) == list(range(n))
 

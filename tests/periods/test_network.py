@@ -1,38 +1,175 @@
-"""The published layers, and heads whose numbers are those of the distributions they stand for.
+"""The published layers, and ours, whose answers do not depend on where along the axis of periods a star lies.
 
-A period counts as right when it is within 10% of the truth: of a true period T, |P - T| <= T / 10, so that a period P
-is right for every truth between P / 1.1 and P / 0.9.
+A bin of the statistics further up stands for a period that is longer by one factor, so that the same light curve played
+slower gives the same statistics some bins further on.
 """
 
+import io
 import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from scipy import integrate, special, stats
+from scipy import special
 from torch import Tensor, nn
 
 from varistar.foundation.errors import ConfigError
-from varistar.periods.network import CalibratedNetwork, DistributionHead, LaplaceHead, PeriodNetwork
+from varistar.foundation.params import read_params
+from varistar.periods.heads import Answer
+from varistar.periods.network import (
+    CalibratedNetwork,
+    Ensemble,
+    NightsNetwork,
+    PeriodAxisNetwork,
+    PeriodNetwork,
+    build_network,
+)
+from varistar.periods.nights import Nights
+from varistar.periods.preprocess import AnyRepresentation
+from varistar.periods.representation import PeriodGrid, Representation
+from varistar.periods.statistics import CHANNELS, Statistics
 from varistar.periods.variants import NetworkSettings
 
-ONE = torch.ones(())
-BINS = 40
+from .conftest import REPOSITORY
+
+WINDOW = (58484.5, 60311.5)
+STATISTICS = Statistics(window=WINDOW)
+SHORT = Statistics(window=WINDOW, bins=30, margins=(4, 6))
+UNIT = 60.0
+CHANNEL = {name: number for number, name in enumerate(CHANNELS)}
+OURS = {"trunk": "period_axis", "filters": (8, 8, 8), "head": "distribution", "dropout": 0.0, "no_period": True}
+
+
+def image(rows: int = 8, columns: int = 36) -> Representation:
+    return Representation(window=WINDOW, nodes=columns, periods=PeriodGrid(count=rows), pool=1)
 
 
 def images(n: int, shape: tuple[int, int] = (8, 36)) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(n).integers(0, 256, (n, 1, *shape), dtype=np.uint8))
+    return torch.from_numpy(np.random.default_rng(n).integers(0, 256, (n, *shape), dtype=np.uint8))
 
 
 def network(shape: tuple[int, int] = (8, 36), **settings: Any) -> PeriodNetwork:
     torch.manual_seed(0)
-    return PeriodNetwork(NetworkSettings(**settings), shape)
+    return build_network(NetworkSettings(**settings), image(*shape))
+
+
+def period_axis(statistics: Statistics = STATISTICS, seed: int = 0, **settings: Any) -> PeriodAxisNetwork:
+    """A network with weights and running means of every size, as after a training."""
+    torch.manual_seed(seed)
+    network = build_network(NetworkSettings(**{"bins": statistics.bins, **OURS, **settings}), statistics)
+    for name, value in network.named_parameters():
+        if value.ndim > 1:
+            nn.init.normal_(value, std=value[0].numel() ** -0.5)
+        else:
+            nn.init.normal_(value, mean=float("bias" not in name), std=0.3)
+    for name, value in network.named_buffers():
+        if "running_var" in name:
+            nn.init.uniform_(value, 0.5, 2.0)
+        elif "running_mean" in name:
+            nn.init.normal_(value, std=0.5)
+    assert isinstance(network, PeriodAxisNetwork)
+    network.scale.running_mean.fill_(0.0)  # so that levels of 0 are nothing
+    network.scale.running_var.fill_(UNIT**2)
+    return network.eval()
+
+
+def nights(**settings: Any) -> PeriodNetwork:
+    torch.manual_seed(0)
+    given = {"trunk": "nights", "filters": (8, 8, 8), "head": "distribution", "bins": 30, "no_period": True} | settings
+    return build_network(NetworkSettings(**given), Nights(window=WINDOW, count=64)).eval()
+
+
+def ensemble() -> Ensemble:
+    return Ensemble([period_axis(SHORT, seed) for seed in range(3)]).eval()
+
+
+#: Networks of every kind, and the shape of what they read.
+KINDS: dict[str, tuple[Any, tuple[int, int]]] = {
+    "image, laplace": (lambda: network(head="laplace"), (8, 36)),
+    "image, distribution": (lambda: network(head="distribution"), (8, 36)),
+    "period_axis": (lambda: period_axis(SHORT), (9, 40)),
+    "nights": (nights, (2, 64)),
+    "ensemble": (ensemble, (9, 40)),
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Every network
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_an_answer_does_not_depend_on_the_batch(kind: str) -> None:
+    make, shape = KINDS[kind]
+    served = CalibratedNetwork(make(), 1.3, 0.8, -0.2).eval()
+    batch = images(7, shape)
+    assert batch.dtype == torch.uint8
+    with torch.no_grad():
+        together = served(batch)
+        alone = torch.cat([served(batch[i : i + 1]) for i in range(7)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4, equal_nan=True)
+    assert together.shape == (7, len(Answer._fields))
+    assert len(together[:, 0].unique()) == 7
+
+
+def test_the_calibrated_network_can_be_exported_for_any_batch(kind: str) -> None:
+    """And written as pt2."""
+    make, shape = KINDS[kind]
+    served = CalibratedNetwork(make(), 0.8, 1.2, 0.3).eval()
+    exported = torch.export.export(served, (images(2, shape),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    file = io.BytesIO()
+    torch.export.save(exported, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    with torch.no_grad():
+        for n in (1, 2, 9):
+            batch = images(n, shape)
+            torch.testing.assert_close(loaded(batch), served(batch), rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def test_the_calibrated_network_gives_the_heads_answer_and_an_honest_probability(kind: str) -> None:
+    make, shape = KINDS[kind]
+    inner = make().eval()
+    batch = images(5, shape)
+    with torch.no_grad():
+        answer = inner.head.answer(inner(batch), torch.tensor(1.7))
+        served = Answer(*CalibratedNetwork(inner, 1.7, 0.6, -1.1)(batch).unbind(dim=1))
+        plain = CalibratedNetwork(inner, 1.7)(batch)
+    p = answer.p_within_10pct.double().numpy()
+    np.testing.assert_allclose(served.p_within_10pct, special.expit(0.6 * special.logit(p) - 1.1), rtol=1e-4)
+    for name in set(Answer._fields) - {"p_within_10pct"}:
+        torch.testing.assert_close(getattr(served, name), getattr(answer, name), equal_nan=True)
+    torch.testing.assert_close(plain, torch.stack(answer, dim=1), rtol=1e-4, atol=1e-6, equal_nan=True)
+
+
+def test_the_weights_are_what_is_learned_alone(kind: str) -> None:
+    """What follows from the settings or is calibrated later is no part of a trained network's weights."""
+    network = KINDS[kind][0]()
+    learned = {name for name, _ in network.named_parameters()}
+    statistics = {"running_mean", "running_var", "num_batches_tracked"}
+    assert {name for name in network.state_dict() if name.rpartition(".")[2] not in statistics} == learned
+    assert CalibratedNetwork(network).state_dict().keys() == {f"network.{name}" for name in network.state_dict()}
+
+
+@pytest.mark.parametrize(
+    ("trunk", "shown", "sentence"),
+    [
+        ("period_axis", image(), "of the kind 'image' is read by the trunk 'image', not by 'period_axis'"),
+        ("image", STATISTICS, "of the kind 'statistics' is read by the trunk 'period_axis', not by 'image'"),
+        ("image", Nights(window=WINDOW), "of the kind 'nights' is read by the trunk 'nights', not by 'image'"),
+        ("nights", STATISTICS, "of the kind 'statistics' is read by the trunk 'period_axis', not by 'nights'"),
+    ],
+)
+def test_a_trunk_reads_one_kind_of_representation(trunk: Any, shown: AnyRepresentation, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        build_network(NetworkSettings(trunk=trunk), shown)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Layers
+# The published layers
 
 
 @pytest.mark.parametrize(
@@ -69,21 +206,9 @@ def test_bytes_are_read_as_fractions_of_255() -> None:
     outputs: list[Tensor] = []
     convolution.register_forward_hook(lambda layer, _, output: outputs.append(output))
     published(batch)
-    patch = batch[0, 0, 2:5, 3:6].double() / 255
+    patch = batch[0, 2:5, 3:6].double() / 255
     expected = (convolution.weight[4, 0].double() * patch).sum() + convolution.bias[4].double()
     torch.testing.assert_close(outputs[0][0, 4, 2, 3].double(), expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("head", ["laplace", "distribution"])
-def test_an_answer_does_not_depend_on_the_batch(head: Any) -> None:
-    served = CalibratedNetwork(network(head=head), 1.3).eval()
-    batch = images(7)
-    with torch.no_grad():
-        together = served(batch)
-        alone = torch.cat([served(batch[i : i + 1]) for i in range(7)])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
-    assert together.shape == (7, 3)
-    assert len(together.unique(dim=0)) == 7
 
 
 @pytest.mark.parametrize("shape", [(6, 36), (8, 34), (1, 1)])
@@ -97,206 +222,199 @@ def test_the_smallest_image_has_an_answer() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The Laplace head
-
-SIGMAS = ["standard_deviation", "scale"]
+# Along the axis of periods
 
 
-def laplace(sigma: Any, maximum_period: float = 30.0) -> LaplaceHead:
-    return LaplaceHead(NetworkSettings(sigma=sigma, maximum_period=maximum_period))
+def test_the_champions_network_has_thirty_thousand_parameters() -> None:
+    periods = read_params(REPOSITORY)["periods"]
+    settings = NetworkSettings.model_validate(periods["variants"]["period-axis"]["network"])
+    ours = build_network(settings, Statistics.model_validate(periods["representations"]["statistics"]))
+    # nine channels, three of them at four other periods, one at the alias, and ln(period); kernels of 5, 32 filters
+    block = 2 * 2 * 32 + (32 * 5 + 1) * 32 + (64 + 1) * 32 + (32 + 1) * 32
+    expected = (23 * 5 + 1) * 32 + 3 * block + 2 * 32 + 33 + (64 + 1) * 16 + 17
+    assert sum(p.numel() for p in ours.parameters()) == expected == 30_114
 
 
-def soft_plus(x: NDArray) -> NDArray:
-    return np.log1p(np.exp(x))
+def seen_by_the_stem(network: PeriodAxisNetwork, batch: Tensor) -> Tensor:
+    seen: list[Tensor] = []
+    handle = network.stem.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        network(batch)
+    handle.remove()
+    return seen[0]
 
 
-def laplace_of(raw: Tensor, sigma: str, unit: float, stretch: float = 1.0) -> Any:
-    """The distributions of the true period [d] that raw outputs stand for (000, eqs. 4-5; AMB-10 and AMB-11)."""
-    period, width = soft_plus(raw.double().numpy()).T
-    scale = width / math.sqrt(2) if sigma == "standard_deviation" else width
-    return stats.laplace(unit * period, stretch * unit * scale)
+@pytest.mark.parametrize("name", PeriodAxisNetwork.SHIFTED)
+def test_half_twice_a_third_and_thrice_a_period_stand_beside_it(name: str) -> None:
+    """What stands at a period of 5 d is seen beside the bins of 10, 2.5, 15 and 5/3 d."""
+    ours = period_axis()
+    periods = STATISTICS.periods()
+    place = int(np.abs(periods - 5.0).argmin())
+    batch = torch.zeros((1, *STATISTICS.shape), dtype=torch.uint8)
+    batch[0, CHANNEL[name], place] = 250
+    seen = seen_by_the_stem(ours, batch)[0]
+    rows = [len(CHANNELS) + 3 * k + PeriodAxisNetwork.SHIFTED.index(name) for k in range(4)]
+    for row, factor in zip(rows, PeriodAxisNetwork.FACTORS, strict=True):
+        found = int(seen[row].argmax())
+        assert abs(math.log(factor * periods[found] / periods[place])) <= STATISTICS.step / 2 + 1e-9
+        assert torch.count_nonzero(seen[row]) == 1
+        np.testing.assert_allclose(seen[row, found], 250 / UNIT, rtol=1e-3)
+    assert torch.count_nonzero(seen[len(CHANNELS) : -2]) == 4, "no other channel knows of it"
 
 
-@pytest.fixture(scope="module")
-def raw() -> Tensor:
-    return torch.from_numpy(np.random.default_rng(2).normal([0.0, -1.0], [1.0, 1.5], (60, 2)).astype(np.float32))
+def test_harmonics_beyond_the_axis_are_nothing() -> None:
+    """Where the axis is shorter than a factor of two or three, too."""
+    narrow = Statistics(window=WINDOW, period_range=(1.0, 1.5), bins=20, margins=(2, 3))
+    ours = period_axis(narrow, period_range=(1.0, 1.5))
+    seen = seen_by_the_stem(ours, images(2, narrow.shape))
+    assert torch.count_nonzero(seen[:, len(CHANNELS) : -2]) == 0
+    assert ours(images(2, narrow.shape)).shape == (2, 21)
 
 
-@pytest.fixture(scope="module")
-def truth() -> Tensor:
-    return torch.from_numpy(np.random.default_rng(3).uniform(1, 30, 60).astype(np.float32))
+def test_the_alias_of_a_day_stands_beside_a_period() -> None:
+    """At 1 / |1 - 1/P|, by the bins' edges; nothing where that is no bin."""
+    ours = period_axis()
+    batch = images(1, STATISTICS.shape)
+    row = len(CHANNELS) + 4 * len(PeriodAxisNetwork.SHIFTED)
+    seen = seen_by_the_stem(ours, batch)[0, row]
+    scaled = batch[0, CHANNEL["periodogram"]].double() / UNIT
+    edges, missing = STATISTICS.edges(), 0
+    for i, period in enumerate(STATISTICS.periods()):
+        alias = 1 / abs(1 - 1 / period)
+        place = int(np.searchsorted(edges, alias)) - 1
+        if not 0 <= place < len(scaled):
+            missing += 1
+            assert float(seen[i]) == 0
+        elif np.abs(np.log(edges / alias)).min() > 1e-6:
+            assert float(seen[i]) == pytest.approx(float(scaled[place]), abs=1e-3)
+    assert 0 < missing < len(scaled) / 2
+    assert 1 / abs(1 - 1 / 1.05) == pytest.approx(21), "a star of 21 d looks like one of 1.05 d"
 
 
-@pytest.mark.parametrize("sigma", SIGMAS)
-@pytest.mark.parametrize("unit", [30.0, 100.0])
-def test_the_laplace_loss_is_minus_the_log_of_the_density(raw: Tensor, truth: Tensor, sigma: str, unit: float) -> None:
-    """Of the period in units of the longest one."""
-    density = unit * laplace_of(raw, sigma, unit).pdf(truth.numpy())
-    loss = laplace(sigma, unit).loss(raw, truth)
-    assert float(loss) == pytest.approx(-np.log(density).mean(), rel=1e-4)
+def shifted_pair(shift: int) -> tuple[Tensor, Tensor]:
+    """Statistics that are alike but where a star shows something, and there again `shift` bins further."""
+    rng = np.random.default_rng(4)
+    first = np.zeros((3, *STATISTICS.shape), dtype=np.uint8)
+    whole = [CHANNEL[name] for name in ("points", "scatter", "error")]
+    first[:, whole] = rng.integers(0, 256, (3, 3, 1))
+    second = first.copy()
+    of_bins = [row for row in range(len(CHANNELS)) if row not in whole]
+    shown = rng.integers(0, 256, (3, len(of_bins), 16), dtype=np.uint8)
+    # far enough from both ends that neither harmonics nor what convolutions make of them reach what padding touches
+    first[:, of_bins, 94:110] = shown
+    second[:, of_bins, 94 + shift : 110 + shift] = shown
+    return torch.from_numpy(first), torch.from_numpy(second)
 
 
-@pytest.mark.parametrize("sigma", SIGMAS)
-@pytest.mark.parametrize("stretch", [1.0, 0.4, 2.5])
-def test_the_laplace_answer_is_that_of_its_distribution(raw: Tensor, sigma: str, stretch: float) -> None:
-    answer = laplace(sigma).answer(raw, torch.tensor(stretch))
-    distribution = laplace_of(raw, sigma, 30.0, stretch)
-    np.testing.assert_allclose(answer.period, distribution.mean(), rtol=1e-5)
-    np.testing.assert_allclose(answer.sigma, distribution.std(), rtol=1e-3)
-    for i, (period, p) in enumerate(zip(answer.period.double(), answer.p_within_10pct, strict=True)):
-        alone = laplace_of(raw[i : i + 1], sigma, 30.0, stretch)
-        sides = [(float(period) / 1.1, float(period)), (float(period), float(period) / 0.9)]
-        right = sum(integrate.quad(lambda t, one=alone: one.pdf(t)[0], *side)[0] for side in sides)
-        assert float(p) == pytest.approx(right, abs=1e-4)
+REACH = 2 + 2 * (1 + 2 + 4)  # bins that the stem and the blocks look to either side
 
 
-@pytest.mark.parametrize("sigma", SIGMAS)
-def test_the_laplace_cumulative(raw: Tensor, truth: Tensor, sigma: str) -> None:
-    cumulative = laplace(sigma).cumulative(raw, torch.tensor(0.7), truth)
-    np.testing.assert_allclose(cumulative, laplace_of(raw, sigma, 30.0, 0.7).cdf(truth.numpy()), atol=1e-4)
+@pytest.mark.parametrize("shift", [1, 5, -4])
+@pytest.mark.parametrize("filters", [(8, 8, 8), (6, 8, 10)])
+def test_statistics_further_along_the_axis_give_logits_further_along_it(shift: int, filters: Any) -> None:
+    """To rounding, but near the ends: all that knows the period itself are the channels of the alias and of its log."""
+    ours = period_axis(filters=filters)
+    before, after = shifted_pair(shift)
+    reference = ours.stem.weight.detach().clone()
+    with torch.no_grad():
+        ours.stem.weight[:, -2:] = 0.0
+        first, second = ours(before), ours(after)
+        inside = slice(REACH, STATISTICS.bins - REACH)
+        moved = second.roll(-shift, dims=1)[:, :-1]
+        np.testing.assert_allclose(moved[:, inside], first[:, :-1][:, inside], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(second[:, -1], first[:, -1], rtol=1e-4, atol=1e-4)
+        assert (first[:, inside] - second[:, inside]).abs().max() > 0.05, "logits that do not move prove nothing"
+        ours.stem.weight.copy_(reference)
+        first, second = ours(before), ours(after)
+        assert (second.roll(-shift, dims=1)[:, inside] - first[:, inside]).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("sigma", SIGMAS)
-def test_raw_outputs_of_any_size_have_a_finite_loss_and_gradient(sigma: str) -> None:
-    raw = torch.tensor([[-1e4, -1e4], [1e4, -1e4], [-1e4, 1e4], [0.0, -100.0]], requires_grad=True)
-    loss = laplace(sigma).loss(raw, torch.tensor([1.0, 30.0, 15.0, 20.0]))
-    loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(raw.grad).all()
-    answer = laplace(sigma).answer(raw.detach(), ONE)
-    assert all(torch.isfinite(value).all() for value in answer)
-    assert ((answer.p_within_10pct >= 0) & (answer.p_within_10pct <= 1)).all()
+def test_a_peak_anywhere_is_known_everywhere() -> None:
+    """By the mean and maximum over the axis, further than convolutions and harmonics look."""
+    ours = period_axis()
+    before, _ = shifted_pair(0)
+    after = before.clone()
+    after[:, CHANNEL["mean_logarithm"], 60] = 255  # no shifted channel
+    with torch.no_grad():
+        first, second = ours(before), ours(after)
+    far = STATISTICS.margins[0] + np.arange(STATISTICS.bins) > 60 + REACH
+    assert ((first - second)[:, :-1][:, far].abs().amax(dim=1) > 1e-4).all()
+    assert ((first - second)[:, -1].abs() > 1e-5).all()
+
+
+def test_noise_is_added_in_training_alone() -> None:
+    batch = images(16, SHORT.shape)
+    for noise in (0.0, 0.5):
+        ours = period_axis(SHORT, noise=noise)
+        assert torch.equal(ours(batch), ours(batch))
+        ours.train()
+        assert torch.equal(ours(batch), ours(batch)) == (noise == 0.0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"head": "laplace", "no_period": False}, {"bins": 31}, {"period_range": (1.0, 20.0)}]
+)
+def test_a_period_axis_without_a_distribution_over_its_bins_is_refused(changes: dict[str, Any]) -> None:
+    sentence = r"gives a distribution over the 30 bins of its representation, from 1 to 30 d; .* must say the same"
+    with pytest.raises(ConfigError, match=sentence):
+        period_axis(SHORT, **changes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The distribution head
-
-EDGES = np.linspace(math.log(1), math.log(30), BINS + 1)
-CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
+# Nights
 
 
-def distribution(softness: float = 0.05) -> DistributionHead:
-    return DistributionHead(NetworkSettings(head="distribution", bins=BINS, softness=softness))
-
-
-def probabilities(logits: Tensor, stretch: float = 1.0) -> NDArray[np.float64]:
-    exponent = logits.double().numpy() / stretch
-    weight = np.exp(exponent - exponent.max(axis=1, keepdims=True))
-    return weight / weight.sum(axis=1, keepdims=True)
-
-
-@pytest.fixture(scope="module")
-def logits() -> Tensor:
-    """Histograms of every kind: noise, one peak, two peaks at P and 2P, flat, and all at an end."""
-    rng = np.random.default_rng(5)
-    peaks = [(math.log(p), w) for p, w in ((1.05, 0.02), (5.0, 0.1), (12.0, 0.3), (29.5, 0.02))]
-    one = [-0.5 * ((CENTRES - place) / width) ** 2 for place, width in peaks]
-    two = np.log(
-        np.exp(-0.5 * ((CENTRES - math.log(6)) / 0.1) ** 2) + 0.9 * np.exp(-0.5 * ((CENTRES - math.log(12)) / 0.1) ** 2)
-    )
-    noise = rng.normal(0, 2, (20, BINS))
-    return torch.from_numpy(np.concatenate([noise, one, [two], [np.zeros(BINS)]]).astype(np.float32))
-
-
-@pytest.mark.parametrize("stretch", [1.0, 0.5, 3.0])
-def test_the_distribution_answers_with_its_best_window(logits: Tensor, stretch: float) -> None:
-    """Of the truths for which a bin's centre is right, most probability; the histogram cut into very fine pieces."""
-    answer = distribution().answer(logits, torch.tensor(stretch))
-    fine = 400
-    pieces = np.linspace(EDGES[0], EDGES[-1], BINS * fine + 1)
-    truths = np.exp((pieces[1:] + pieces[:-1]) / 2)
-    right = np.abs(np.exp(CENTRES)[:, None] - truths) <= 0.1 * truths  # (centre, piece)
-    for i, p in enumerate(probabilities(logits, stretch)):
-        mass = right @ np.repeat(p / fine, fine)
-        assert float(answer.p_within_10pct[i]) == pytest.approx(mass.max(), abs=2 * p.max() / fine + 1e-5)
-        # The period is the mean of ln(P) over a window that holds as much.
-        best = np.flatnonzero(mass > mass.max() - 2 * p.max() / fine - 1e-5)
-        share = right.reshape(BINS, BINS, fine).mean(axis=2) * p
-        means = [np.exp((share[k] @ CENTRES) / share[k].sum()) for k in best]
-        assert np.abs(np.array(means) / float(answer.period[i]) - 1).min() < 2e-3
-
-
-@pytest.mark.parametrize("stretch", [1.0, 0.5, 3.0])
-def test_the_distributions_sigma_is_half_its_central_68_percent(logits: Tensor, stretch: float) -> None:
-    sigma = distribution().answer(logits, torch.tensor(stretch)).sigma
-    for p, found in zip(probabilities(logits, stretch), sigma, strict=True):
-        below = np.concatenate([[0], np.cumsum(p)])
-        low, high = np.exp(np.interp(stats.norm.cdf([-1, 1]), below, EDGES))
-        assert float(found) == pytest.approx((high - low) / 2, rel=2e-3)
-
-
-@pytest.mark.parametrize("stretch", [1.0, 0.5, 3.0])
-def test_the_distributions_cumulative(logits: Tensor, stretch: float) -> None:
-    head = distribution()
-    for period in (1.0, 1.01, 3.3, 7.0, 29.0, 30.0):
-        truths = torch.full((len(logits),), period)
-        cumulative = head.cumulative(logits, torch.tensor(stretch), truths)
-        for p, found in zip(probabilities(logits, stretch), cumulative, strict=True):
-            below = np.concatenate([[0], np.cumsum(p)])
-            assert float(found) == pytest.approx(np.interp(math.log(period), EDGES, below), abs=2e-4)
-    for period, expected in ((0.2, 0.0), (90.0, 1.0)):
-        cumulative = head.cumulative(logits, ONE, torch.full((len(logits),), period))
-        np.testing.assert_allclose(cumulative, expected, atol=2e-4)
-
-
-@pytest.mark.parametrize("softness", [0.02, 0.1, 1.0])
-def test_the_distribution_learns_a_soft_label(logits: Tensor, softness: float) -> None:
-    head = distribution(softness)
-    truth = np.random.default_rng(1).uniform(1, 30, len(logits))
-    label = np.exp(-0.5 * ((np.log(truth)[:, None] - CENTRES) / softness) ** 2)
-    label /= label.sum(axis=1, keepdims=True)
-    expected = -(label * special.log_softmax(logits.double().numpy(), axis=1)).sum(axis=1).mean()
-    target = torch.from_numpy(truth.astype(np.float32))
-    assert float(head.loss(logits, target)) == pytest.approx(expected, rel=1e-4)
-    # The label itself is what is learned: nothing scores better.
-    least = float(head.loss(torch.from_numpy(np.log(label + 1e-30).astype(np.float32)), target))
-    assert least <= float(head.loss(logits, target))
-    assert least == pytest.approx(-(label * np.log(label + 1e-30)).sum(axis=1).mean(), rel=1e-3)
-
-
-def test_a_truth_outside_the_histogram_belongs_to_its_end() -> None:
-    head = distribution()
-    logits = torch.zeros((2, BINS), requires_grad=True)
-    head.loss(logits, torch.tensor([0.3, 80.0])).backward()
-    assert torch.isfinite(logits.grad).all()
-    assert logits.grad.argmin(dim=1).tolist() == [0, BINS - 1]
-
-
-def test_raw_outputs_of_any_size_have_an_answer() -> None:
-    logits = torch.zeros((3, BINS))
-    logits[0, 7], logits[1, :20], logits[2] = 1e4, -1e4, torch.arange(BINS) * 50.0
-    answer = distribution().answer(logits, ONE)
-    assert all(torch.isfinite(value).all() for value in answer)
-    assert ((answer.p_within_10pct >= 0) & (answer.p_within_10pct <= 1)).all()
-    assert float(answer.period[0]) == pytest.approx(math.exp(CENTRES[7]), rel=1e-4)
-    assert float(answer.p_within_10pct[0]) == pytest.approx(1)
+def test_nights_are_read_about_their_median() -> None:
+    """A level of 128 is 0, and 25.5 levels are one scatter."""
+    ours = nights()
+    assert isinstance(ours, NightsNetwork)
+    seen: list[Tensor] = []
+    next(iter(ours.convolutions)).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    batch = images(3, (2, 64))
+    assert ours(batch).shape == (3, 31)
+    np.testing.assert_allclose(seen[0], (batch.double() - 128) / 25.5, rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What is served
+# Ensembles
 
 
-@pytest.mark.parametrize("head", ["laplace", "distribution"])
-def test_the_calibrated_network_gives_the_heads_answer(head: Any) -> None:
-    inner = network(head=head).eval()
-    served = CalibratedNetwork(inner, 1.7).eval()
-    batch = images(5)
+def test_an_ensemble_averages_probabilities() -> None:
+    together = ensemble()
+    batch = images(6, SHORT.shape)
     with torch.no_grad():
-        expected = inner.head.answer(inner(batch), torch.tensor(1.7))
-        torch.testing.assert_close(served(batch), torch.stack(expected, dim=1))
+        each = [special.softmax(member(batch).double().numpy(), axis=1) for member in together.members]
+        raw = together(batch).double().numpy()
+    np.testing.assert_allclose(special.softmax(raw, axis=1), np.mean(each, axis=0), rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(special.logsumexp(raw, axis=1), 0.0, atol=1e-5)
+    assert np.abs(each[0] - each[1]).max() > 0.01, "members that agree prove nothing"
 
 
-@pytest.mark.parametrize("head", ["laplace", "distribution"])
-def test_the_calibrated_network_can_be_exported_for_any_batch(head: Any) -> None:
-    served = CalibratedNetwork(network(head=head), 0.8).eval()
-    exported = torch.export.export(served, (images(2),), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+def test_an_ensemble_of_one_is_its_member() -> None:
+    one = period_axis(SHORT)
+    batch = images(4, SHORT.shape)
     with torch.no_grad():
-        for n in (1, 2, 9):
-            torch.testing.assert_close(exported(images(n)), served(images(n)), rtol=1e-4, atol=1e-5)
+        alone, together = (CalibratedNetwork(some)(batch) for some in (one, Ensemble([one])))
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("head", ["laplace", "distribution"])
-def test_the_weights_are_the_layers_alone(head: Any) -> None:
-    """What follows from the settings or is calibrated later is no part of a trained network's weights."""
-    names = set(network(head=head).state_dict())
-    assert names == {name for name, _ in network(head=head).named_parameters()}
-    assert len(names) == 12
+def test_members_that_are_sure_of_different_things_leave_both_possible() -> None:
+    members = [period_axis(SHORT, seed) for seed in range(2)]
+    batch = images(2, SHORT.shape)
+    for member, place in zip(members, (5, 20), strict=True):
+        with torch.no_grad():
+            member.logits.weight.fill_(0.0), member.logits.bias.fill_(0.0)
+            member.none[2].weight.fill_(0.0), member.none[2].bias.fill_(-1e4)
+        member.logits.register_forward_hook(
+            lambda _, given, raw, place=place: raw + 1e3 * (torch.arange(raw.shape[2]) == place + SHORT.margins[0])
+        )
+    with torch.no_grad():
+        p = torch.softmax(Ensemble(members)(batch), dim=1)
+    expected = np.zeros(31)
+    expected[[5, 20]] = 0.5
+    np.testing.assert_allclose(p, np.tile(expected, (2, 1)), atol=1e-5)
+
+
+def test_an_ensemble_of_laplace_heads_is_refused() -> None:
+    with pytest.raises(ConfigError, match="an ensemble averages distributions; a Laplace head has none to average"):
+        Ensemble([network(head="laplace")])

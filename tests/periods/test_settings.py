@@ -9,6 +9,7 @@ import pytest
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import lookup, read_params
 from varistar.foundation.settings import validate
+from varistar.periods.sample_settings import Augmentation
 from varistar.periods.settings import PeriodsSettings
 from varistar.periods.variants import NetworkSettings, Variant
 
@@ -33,7 +34,7 @@ def periods(**changes: Any) -> dict[str, Any]:
 def test_the_repositorys_parameters_are_valid() -> None:
     settings = validate(PeriodsSettings, periods(), "params.yaml: periods")
     assert settings.model_dump(mode="json", exclude_unset=True) == periods()
-    for variant in settings.variants.values():
+    for variant in (settings.variants | settings.study).values():
         assert variant.images in settings.images
 
 
@@ -52,9 +53,39 @@ def test_the_replica_is_the_papers_training() -> None:
     ("changes", "sentence"),
     [
         (
-            {"samples__clump__templates": "dwarfs"},
-            r"samples\.clump\.templates names 'dwarfs', .* there are clump, quasar",
+            {
+                "samples__clump__parts": [
+                    {"templates": "clump", "stars": "paper"},
+                    {"templates": "no", "stars": "paper"},
+                ]
+            },
+            r"samples\.clump\.parts\.1\.templates names 'no', .* there are clump, quasar",
         ),
+        (
+            {"samples__clump__parts": [{"templates": "clump", "stars": "novae"}]},
+            r"samples\.clump\.parts\.0\.stars names 'novae', .* there are paper, long_lived, constant, irregular",
+        ),
+        ({"samples__clump__parts": []}, r"'samples\.clump\.parts': .* at least 1 item"),
+        (
+            {"samples__clump__parts": [{"templates": "clump", "stars": "paper", "share": 0}]},
+            r"'samples\.clump\.parts\.0\.share': .* greater than 0",
+        ),
+        (
+            {"samples__clump__parts": [{"templates": "clump", "stars": "paper", "weight": 1}]},
+            r"key 'samples\.clump\.parts\.0\.weight' does not exist; allowed here: share, stars, templates, unique",
+        ),
+        ({"samples__clump__augment": {"noise": 1.5}}, r"'samples\.clump\.augment\.noise': .* less than or equal to 1"),
+        (
+            {"samples__clump__augment": {"drop": 0.5}},
+            r"key 'samples\.clump\.augment\.drop' does not exist; allowed here: borrow_window, drop_camera, drop_e",
+        ),
+        ({"samples__clump__seed": -1}, r"'samples\.clump\.seed'"),
+        ({"stars__paper__signal": "novae"}, r"'stars\.paper\.signal': Input should be 'spots', 'none' or 'red_noise'"),
+        ({"stars__paper__timescale": [1, 2]}, r"'stars\.paper': timescale describes .* 'red_noise', .* is 'spots'"),
+        ({"stars__constant__prior": {}}, r"'stars\.constant': prior describes .* 'spots', and this one is 'none'"),
+        ({"stars__irregular__deviation": [0, 1]}, r"'stars\.irregular\.deviation': must be positive"),
+        ({"stars__long_lived__prior__shear": [0.5, 0.1]}, r"'stars\.long_lived\.prior\.shear': must be two finite"),
+        ({"stars": None}, r"'stars': Field required"),
         ({"images__clump-log__sample": "giants"}, r"images\.clump-log\.sample names 'giants'"),
         ({"images__clump-log__representation": "sqrt"}, r"images\.clump-log\.representation names 'sqrt'"),
         (
@@ -68,19 +99,25 @@ def test_the_replica_is_the_papers_training() -> None:
         ),
         ({"samples__clump__simulations": 0}, r"'samples\.clump\.simulations'"),
         ({"samples__clump__simulation": 10}, r"key 'samples\.clump\.simulation' does not exist; allowed here: .*seed"),
-        ({"samples__a b": {"templates": "clump", "simulations": 1}}, "a b"),
+        ({"samples__a b": {"parts": [{"templates": "clump", "stars": "paper"}], "simulations": 1}}, "a b"),
         ({"promotion__gates__within_10pct": {}}, r"'promotion\.gates\.within_10pct': a gate needs one of minimum"),
         ({"split__train": 0.6}, r"'split': the four fractions must add up to 1, not 0\.9"),
         ({"promotion": None}, r"'promotion': Field required"),
         (
-            {"variants__clump-log-distribution__network__head": "gauss"},
-            r"'variants\.clump-log-distribution\.network\.head'",
+            {"variants__period-axis__network__head": "gauss"},
+            r"'variants\.period-axis\.network\.head'",
         ),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=rf"^params\.yaml: periods: .*{sentence}"):
         validate(PeriodsSettings, periods(**changes), "params.yaml: periods")
+
+
+def test_by_default_examples_are_as_the_templates_are() -> None:
+    assert set(Augmentation().model_dump().values()) == {0.0}
+    samples = validate(PeriodsSettings, periods(), "periods").samples
+    assert {name for name, sample in samples.items() if sample.augment != Augmentation()} == {"broad-augmented"}
 
 
 @pytest.mark.parametrize("name", ["smoke", "laptop", "study", "paper"])

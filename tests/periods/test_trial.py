@@ -10,14 +10,19 @@ from varistar.experiments.content import content_hash, read_content
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.periods.trial import train_trial
 
-NAME = "clump-log-distribution"
+NAME = "clump-8-16-32"
 
 
-def test_a_trial_gives_what_the_stages_gave(copied: Any, in_project: Callable[[Path], Any]) -> None:
+@pytest.mark.parametrize("name", [NAME, "period-axis"])
+def test_a_trial_gives_what_the_stages_gave(copied: Any, in_project: Callable[[Path], Any], name: str) -> None:
+    """Members and their ensemble, too."""
     with in_project(copied.root):
-        folder = train_trial(copied.root, NAME)
-    assert folder == copied.root / "build/trials" / NAME
-    assert content_hash(folder) == content_hash(copied.build / "calibrated" / NAME)
+        folder = train_trial(copied.root, name)
+    assert folder == copied.root / "build/trials" / name
+    assert content_hash(folder) == content_hash(copied.build / "calibrated" / name)
+    assert {path.name for path in folder.parent.iterdir() if not path.name.startswith(".")} == {
+        name, f"{name}.history.parquet"
+    }, "members are not left behind"  # fmt: skip
 
 
 def test_a_preset_replaces_network_and_training(copied: Any, in_project: Callable[[Path], Any]) -> None:
@@ -36,12 +41,12 @@ def test_a_preset_replaces_network_and_training(copied: Any, in_project: Callabl
 
 def test_what_does_not_exist_is_named(copied: Any, in_project: Callable[[Path], Any]) -> None:
     with in_project(copied.root):
-        with pytest.raises(ConfigError, match=r"'periods\.variants\.huge' does not exist; .* has .*clump-8-16-32"):
+        with pytest.raises(ConfigError, match=r"there is no variant 'huge'; there are clump-8-16-32, "):
             train_trial(copied.root, "huge")
-        with pytest.raises(ConfigError, match=r"'periods\.presets\.quick' does not exist; .* has replica"):
+        with pytest.raises(ConfigError, match=r"'periods\.presets\.quick' does not exist; .* has .*replica"):
             train_trial(copied.root, NAME, preset="quick")
-        (copied.build / "images/clump-log").rename(copied.build / "elsewhere")
+        (copied.build / "images/clump-paper").rename(copied.build / "elsewhere")
         with pytest.raises(
-            DataError, match=r"clump-log: these images have not been made; .*`dvc repro images@clump-log`"
+            DataError, match=r"clump-paper: these images have not been made; .*`dvc repro images@clump-paper`"
         ):
             train_trial(copied.root, NAME)

@@ -8,7 +8,8 @@ import polars as pl
 
 from varistar.surveys.definition import Survey
 
-TRUSTED = 0.25  # the paper's threshold on sigma / P (000, section 4)
+TRUSTED = 0.5  # of p_within_10pct: more probably right than not
+AMBIGUOUS = 0.5  # of the second candidate's probability, in units of the first's
 EDGE = 0.02
 
 
@@ -26,6 +27,13 @@ CATALOG: dict[str, CatalogColumn] = {
     "sigma": CatalogColumn(pl.Float64, "d", "calibrated standard deviation of the period"),
     "fractional_uncertainty": CatalogColumn(pl.Float64, "", "sigma / period"),
     "p_within_10pct": CatalogColumn(pl.Float64, "", "predicted probability that the period is right within 10%"),
+    "period_low": CatalogColumn(pl.Float64, "d", "the period is longer with a probability of 84%, if there is one"),
+    "period_high": CatalogColumn(pl.Float64, "d", "the period is shorter with a probability of 84%, if there is one"),
+    "p_no_period": CatalogColumn(pl.Float64, "", "predicted probability that there is no period in the range"),
+    "second_period": CatalogColumn(pl.Float64, "d", "second candidate, more than 20% from the first"),
+    "second_p": CatalogColumn(pl.Float64, "", "predicted probability that the second candidate is right within 10%"),
+    "p_half": CatalogColumn(pl.Float64, "", "predicted probability that half the period is right within 10%"),
+    "p_double": CatalogColumn(pl.Float64, "", "predicted probability that twice the period is right within 10%"),
     "n_points": CatalogColumn(pl.Int64, "", "points of the light curve after the cuts"),
     "flags": CatalogColumn(pl.Int32, "", "sum of the bits of `Flag`; 0 is a star with nothing to remark"),
     "model": CatalogColumn(pl.String, "", "content hash of the model, SHA-256"),
@@ -35,15 +43,16 @@ CATALOG: dict[str, CatalogColumn] = {
 class Flag(IntFlag):
     """What a user of a row should know.
 
-    `UNTRUSTED` sigma / period of 25% or more, or unknown. `ALIAS` the period lies at an alias of the survey's sampling.
-    `EDGE` it lies within 2% of an end of the searched range, or beyond it. `FEW_POINTS` fewer than twice the points
-    that the cuts ask for.
+    `UNTRUSTED` p_within_10pct of one half or less, or unknown. `ALIAS` the period lies at an alias of the survey's
+    sampling. `EDGE` it lies within 2% of an end of the searched range, or beyond it. `FEW_POINTS` fewer than twice the
+    points that the cuts ask for. `AMBIGUOUS` the second candidate is at least half as probable.
     """
 
     UNTRUSTED = 1
     ALIAS = 2
     EDGE = 4
     FEW_POINTS = 8
+    AMBIGUOUS = 16
 
 
 def flag(table: pl.DataFrame, survey: Survey) -> pl.Series:
@@ -53,7 +62,9 @@ def flag(table: pl.DataFrame, survey: Survey) -> pl.Series:
     shortest, longest = survey.period_range
     near_alias = ((low <= period[:, None]) & (period[:, None] <= high)).any(axis=1)
     bits = np.zeros(len(period), dtype=np.int32)
-    bits[~(table["fractional_uncertainty"].to_numpy() < TRUSTED)] |= Flag.UNTRUSTED
+    p, second_p = (table[name].to_numpy() for name in ("p_within_10pct", "second_p"))
+    bits[~(p > TRUSTED)] |= Flag.UNTRUSTED
+    bits[second_p > AMBIGUOUS * p] |= Flag.AMBIGUOUS
     bits[near_alias] |= Flag.ALIAS
     bits[(period <= shortest * (1 + EDGE)) | (period >= longest * (1 - EDGE))] |= Flag.EDGE
     bits[table["n_points"].to_numpy() < 2 * survey.cuts.min_points] |= Flag.FEW_POINTS

@@ -57,8 +57,10 @@ def sweep(
 ) -> None:
     """Search for better training of a variant.
 
-    Trials are scored on the validation split, each an MLflow run; the first has the variant's own values. An
-    interrupted sweep goes on when the same command is given again.
+    Trials are scored on the validation split, each an MLflow run; the first has the variant's own values. What is
+    tried, and what counts as better, stands in params.yaml under periods.sweep. With one objective, trials that fall
+    behind the median of the others are pruned; with several, none is. An interrupted sweep goes on when the same
+    command is given again. Figures of it are drawn beside the journal, in build/sweeps.
     """
     _known_wing(wing)
     from varistar.foundation.params import find_root
@@ -72,6 +74,25 @@ def sweep(
     for done in sweep_variant(folder, variant, trials, workers, storage, print):
         values = ", ".join(f"{name} {value:.4g}" for name, value in done.values.items())
         print(f"best: trial {done.number}, {values}; {done.suggested}")
+
+
+@app.command()
+def difference(
+    wing: Wing,
+    first: Annotated[str, typer.Argument(help="A variant of params.yaml.")],
+    second: Annotated[str, typer.Argument(help="Another.")],
+    root: Root = None,
+) -> None:
+    """How much better one variant is than another on the same test stars.
+
+    The differences are paired, star by star, with the 95% interval of a bootstrap that keeps the examples of a template
+    together. Both variants must have been evaluated on this machine.
+    """
+    _known_wing(wing)
+    from varistar.foundation.params import find_root
+    from varistar.periods.difference import difference_lines, differences
+
+    print("\n".join(difference_lines(differences(find_root(root), first, second))))
 
 
 @app.command()

@@ -25,9 +25,9 @@ def config(
     params = read_config(find_root(root))
     print(f"params.yaml is in order: size {params.size}, survey {params.periods.survey}")
     for name, variant in params.periods.variants.items():
-        sample = params.periods.images[variant.images].sample
-        print(f"  {name}: {params.periods.samples[sample].simulations} examples of {sample}")
-    print(f"a whole rebuild takes {estimate(params)}")
+        print(f"  {name}: {params.periods.samples[variant.sample].simulations} examples of {variant.sample}")
+    costs = estimate(params)
+    print(f"a whole rebuild takes {costs.rebuild}; the study {costs.study}")
 
 
 @app.command()
@@ -49,7 +49,7 @@ def size(
         print(f"  {key}: {before} -> {after}")
     if not switch.changes:
         print(f"params.yaml is at size {name} already")
-    print(f"a whole rebuild takes {switch.cost}")
+    print(f"a whole rebuild takes {switch.costs.rebuild}; the study {switch.costs.study}")
     if switch.changes and (yes or typer.confirm("write params.yaml?")):
         apply_switch(folder, switch)
         print(f"params.yaml is at size {name}; `dvc repro` rebuilds what it changes")

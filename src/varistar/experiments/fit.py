@@ -85,7 +85,7 @@ def fit(
         max_epochs=settings.max_epochs,
         accelerator="cuda" if on_cuda else "cpu",
         devices=1,
-        precision="bf16-mixed" if on_cuda else "32-true",
+        precision="bf16-mixed" if on_cuda or settings.precision == "mixed" else "32-true",
         deterministic="warn" if on_cuda else True,
         logger=False,
         enable_progress_bar=False,
@@ -154,7 +154,12 @@ class _Module(lightning.LightningModule):
             # After the epoch's last batch: Lightning's own "epoch" comes after the checkpoint, which would miss it.
             when = {"monitor": "validation_loss", "interval": "step", "frequency": self.steps}
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, **when}}
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.learning_rate, total_steps=s.max_epochs * self.steps)
+        total = s.max_epochs * self.steps
+        cycle: torch.optim.lr_scheduler.LRScheduler
+        if s.schedule == "cosine":
+            cycle = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        else:
+            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, s.learning_rate, total_steps=total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 

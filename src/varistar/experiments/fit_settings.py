@@ -13,9 +13,11 @@ class FitSettings(Settings):
     Attributes
     ----------
     schedule : `plateau` multiplies the learning rate by 0.7 after 3 epochs without a better validation loss (AMB-12);
-        `onecycle` rises to `learning_rate` and falls to zero within `max_epochs`.
+        `onecycle` rises to `learning_rate` and falls to zero within `max_epochs`, `cosine` falls from there.
     patience : epochs without a better validation loss before training stops.
     shuffle : False repeats the same order in every epoch, as the released code does (AMB-13).
+    precision : `mixed` computes the network in bfloat16 beside float32 on a processor too, which takes a third of the
+        time where it has instructions for that, and rounds coarser; on CUDA it is always mixed.
     threads : processor threads; results are equal to the bit for equal numbers of threads only. Two threads on a busy
         machine wait for each other and are slower than one.
     """
@@ -23,10 +25,11 @@ class FitSettings(Settings):
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["plateau", "onecycle", "constant"] = "plateau"
+    schedule: Literal["plateau", "onecycle", "cosine", "constant"] = "plateau"
     batch_size: Annotated[int, Field(gt=0)] = 100
     max_epochs: Annotated[int, Field(gt=0)] = 500
     patience: Annotated[int, Field(gt=0)] = 20
     shuffle: bool = False
     seed: int = 0
+    precision: Literal["float32", "mixed"] = "float32"
     threads: Annotated[int, Field(gt=0)] = 1

@@ -1,7 +1,9 @@
-"""Calibrate a network's uncertainty on a split of its own.
+"""Calibrate a model's uncertainty on a split of its own.
 
-One number per network, `stretch`, chosen by maximum likelihood: the Laplace head's widths are multiplied by it, the
-distribution head's logits divided by it. It changes no period of the Laplace head and no ranking by width.
+Three numbers by maximum likelihood. `stretch` is about the distribution: a Laplace head's widths are multiplied by it,
+a distribution head's logits divided by it. `slope` and `offset` are about the probability of being right within 10%,
+whose logit they change (Platt 1999): soft labels make a network say less than it knows, and a new kind of star more.
+Slope and offset change no ranking, and the stretch none by width.
 """
 
 import sys
@@ -10,21 +12,53 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
-from scipy.optimize import minimize_scalar
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit
 from torch import Tensor
 
 from varistar.bulk.arrays import join_arrays, open_arrays
 from varistar.experiments.content import ModelContent, read_content, write_content
 from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
-from varistar.foundation.params import find_root, lookup, read_params, read_section
+from varistar.foundation.params import find_root, lookup, read_params
 
-from .measure import PeriodMeter
-from .network import Head, LaplaceHead
-from .variants import Variant
+from .heads import Head, LaplaceHead
+from .measure import MEMBER, PeriodMeter
+from .scores import within
+from .variants import TARGETS, read_variant
 
 STRETCHES = (0.1, 10.0)
+#: Slopes beyond these would say that the split is too small, not what the network is worth.
+SLOPES = (0.2, 5.0)
+
+
+def gather_members(folder: Path, ensemble: bool) -> ModelContent:
+    """The model of a variant's trained members: the first, or all of them averaged.
+
+    Parameters
+    ----------
+    folder : as `train_variant` writes it.
+    """
+    members = [read_content(path) for path in sorted(folder.iterdir(), key=lambda path: int(path.name))]
+    if not ensemble:
+        return members[0]
+    tensors = {
+        f"{MEMBER}.{number}.{name}": tensor
+        for number, member in enumerate(members)
+        for name, tensor in member.tensors.items()
+    }
+    # the mean validation metrics of the members; what they reach together is measured on the test set
+    metrics = {name: _mean([member.spec.metrics[name] for member in members]) for name in members[0].spec.metrics}
+    return ModelContent(members[0].spec.model_copy(update={"metrics": metrics}), tensors)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Their mean; None, undefined, if one is."""
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 6) if len(known) == len(values) else None
 
 
 def best_stretch(head: Head, raw: Tensor, period: Tensor) -> float:
@@ -33,54 +67,96 @@ def best_stretch(head: Head, raw: Tensor, period: Tensor) -> float:
     Parameters
     ----------
     raw : raw outputs, shape (n, outputs).
-    period : true periods [d], shape (n,).
+    period : true periods [d], shape (n,), NaN for a star without one.
 
     Notes
     -----
     For the Laplace head the maximum is known: the mean of |P - P_true| / b. For the distribution head the temperature
-    is found within `STRETCHES` by bounded minimisation of the cross-entropy with the true bin.
+    is found within `STRETCHES` by bounded minimisation of the cross-entropy with the true class.
     """
+    has_period = torch.isfinite(period)
     if isinstance(head, LaplaceHead):
-        predicted, scale = (head.unit * value for value in head.positive(raw))
-        stretch = float(((predicted - period).abs() / scale).mean())
+        predicted, scale = (head.unit * value for value in head.positive(raw[has_period]))
+        stretch = float(((predicted - period[has_period]).abs() / scale).mean())
     else:
-        true_bin = (torch.bucketize(torch.log(period), head.edges) - 1).clamp(0, head.outputs - 1)
+        known = has_period | head.no_period
+        true_class = (torch.bucketize(torch.log(period), head.edges) - 1).clamp(0, head.bins - 1)
+        true_class = torch.where(has_period, true_class, head.outputs - 1)[known]
 
         def surprise(log_stretch: float) -> float:
-            return float(torch.nn.functional.cross_entropy(raw.double() / np.exp(log_stretch), true_bin))
+            return float(torch.nn.functional.cross_entropy(raw[known].double() / np.exp(log_stretch), true_class))
 
         stretch = float(np.exp(minimize_scalar(surprise, bounds=np.log(STRETCHES), method="bounded").x))
     return round(stretch, 6)
 
 
-def calibrate(content: ModelContent, splits: Sequence[Path], accelerator: Accelerator = "auto") -> ModelContent:
+def honest_logit(p: NDArray, right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and offset under which a logit of `p` is as often right as it says, by logistic regression.
+
+    Parameters
+    ----------
+    p : probabilities, shape (n,).
+    right : which were right; a split in which none or all were gives (1, 0), since it cannot tell.
+    """
+    if right.all() or not right.any():
+        return 1.0, 0.0
+    x = logit(np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6))
+
+    def surprise(numbers: NDArray) -> float:
+        z = numbers[0] * x + numbers[1]
+        return float(np.mean(np.logaddexp(0.0, z) - right * z))
+
+    def gradient(numbers: NDArray) -> NDArray:
+        residual = expit(numbers[0] * x + numbers[1]) - right
+        return np.array([np.mean(residual * x), np.mean(residual)])
+
+    found = minimize(surprise, (1.0, 0.0), jac=gradient, method="L-BFGS-B", bounds=[SLOPES, (None, None)])
+    return round(float(found.x[0]), 6), round(float(found.x[1]), 6)
+
+
+def calibrate(
+    content: ModelContent,
+    splits: Sequence[Path],
+    accelerator: Accelerator = "auto",
+    target: str = TARGETS["equatorial"],
+) -> ModelContent:
     """The content with its calibration, fitted on array sets of the calibration split.
+
+    Parameters
+    ----------
+    target : the column of the truth that holds the period.
 
     Raises
     ------
     DataError
-        When the split is empty.
+        When the split has no star with a period.
     """
     examples = join_arrays([open_arrays(folder) for folder in splits])
-    if not len(examples):
+    period = examples.index[target].cast(pl.Float32).fill_null(np.nan).to_numpy()
+    if not np.isfinite(period).any():
         raise DataError(f"{splits[0]}: the calibration split is empty; give it a fraction under periods.split")
     meter = PeriodMeter.of_content(content, accelerator)
-    raw = meter.raw(examples.gather(np.arange(len(examples)))[:, None])
-    period = torch.from_numpy(examples.index["period_days"].to_numpy().astype(np.float32))
-    stretch = best_stretch(meter.network.network.head.cpu(), raw, period)
-    calibration = {"stretch": stretch, "examples": len(examples)}
+    raw = meter.raw(examples.gather(np.arange(len(examples))))
+    head = meter.network.network.head.cpu()
+    stretch = best_stretch(head, raw, torch.from_numpy(period.copy()))
+    answer = head.answer(raw, torch.tensor(stretch))
+    right = within(answer.period.numpy(), period, 0.1)
+    slope, offset = honest_logit(answer.p_within_10pct.numpy(), right)
+    calibration = {"stretch": stretch, "slope": slope, "offset": offset, "examples": len(examples)}
     return replace(content, spec=content.spec.model_copy(update={"calibration": calibration}))
 
 
 def main(name: str) -> None:
     """The stage: variant `name` of params.yaml."""
     root = find_root()
-    variant = read_section(root, f"periods.variants.{name}", Variant)
+    variant = read_variant(root, name)
     build = root / "build/periods"
     images = build / "images" / variant.images / "calibration"
-    content = calibrate(read_content(build / "networks" / name), [images], lookup(read_params(root), "accelerator"))
+    members = gather_members(build / "networks" / name, variant.ensemble)
+    content = calibrate(members, [images], lookup(read_params(root), "accelerator"), TARGETS[variant.target])
     write_content(build / "calibrated" / name, content)
-    print(f"{name}: widths are stretched by {content.spec.calibration['stretch']:.3f}")
+    found = content.spec.calibration
+    print(f"{name}: stretch {found['stretch']:.3f}, slope {found['slope']:.3f}, offset {found['offset']:+.3f}")
 
 
 if __name__ == "__main__":

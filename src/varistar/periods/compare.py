@@ -1,13 +1,14 @@
-"""Compare all variants and the simple methods on the same test sets, and name the challenger.
+"""Compare all variants and the simple methods on the same tests, and name the challenger.
 
-The challenger is the variant with the best validation score among those trained for the sample that promotion is
-decided on; the test set is never used to choose.
+The challenger is the variant with the best score on the validation stars of the sample that promotion is decided on;
+the tests are never used to choose. What the study has measured, at whatever size it last ran, stands beside.
 """
 
 import sys
 from pathlib import Path
 from typing import Any
 
+from varistar.figures.experiments import table3_figure
 from varistar.figures.periods import comparison_figure
 from varistar.figures.style import save_figure
 from varistar.foundation.errors import ConfigError, one_sentence
@@ -16,62 +17,138 @@ from varistar.foundation.params import find_root, lookup, read_params
 
 HEADLINES = (
     "n", "within_10pct", "within_10pct_interval", "within_20pct", "coverage", "n_trusted", "trusted_within_10pct",
-    "trusted_within_20pct", "correct", "within_10pct_at_19.8pct_coverage",
+    "trusted_within_20pct", "correct", "within_10pct_at_19.8pct_coverage", "coverage_at", "calibration_error",
+    "shown_within_10pct", "members",
 )  # fmt: skip
+STUDIED = " (study)"
 
 
 def compare(root: Path) -> dict[str, Any]:
-    """The comparison of everything that params.yaml trains.
+    """The comparison of everything that params.yaml trains, and of what the study has measured.
 
     Returns
     -------
-    `challenger` (a variant's name), and by sample, method and score the headline scores.
+    `challenger` (a variant's name); `tests`: by test, method and score the headline scores; `false_periods`: by test of
+    stars without a period and method; `table3`: the rows of the paper's Table 3, published and here.
     """
     params = read_params(root)
     reports = root / "metrics/periods"
     metrics = {name: read_json(reports / f"{name}.json") for name in lookup(params, "periods.variants")}
-    samples: dict[str, dict[str, Any]] = {}
-    for sample in lookup(params, "periods.samples"):
-        rows = {name: scores for name, scores in metrics.items() if scores["sample"] == sample}
-        rows |= read_json(reports / "baselines" / f"{sample}.json")
-        samples[sample] = {
-            method: {name: scores[name] for name in HEADLINES if name in scores} for method, scores in rows.items()
-        }
-    return {"challenger": choose_challenger(metrics, lookup(params, "periods.promotion.sample")), "samples": samples}
-
-
-def choose_challenger(metrics: dict[str, dict[str, Any]], sample: str) -> str:
-    """The variant with the most validation stars within 10%, among those trained on `sample`."""
-    scores = {
-        name: report["validation_within_10pct"] or 0.0 for name, report in metrics.items() if report["sample"] == sample
+    study = {
+        name: read_json(path)
+        for name in params["periods"].get("study", {})
+        if (path := root / "metrics/study" / f"{name}.json").exists()
     }
-    if not scores:
-        raise ConfigError(f"params.yaml: no variant is trained on periods.promotion.sample '{sample}'")
-    return max(scores, key=lambda name: scores[name])
+    everything = metrics | {f"{name}{STUDIED}": report for name, report in study.items()}
+    tests: dict[str, dict[str, Any]] = {}
+    silent: dict[str, dict[str, Any]] = {}
+    for sample in lookup(params, "periods.tests"):
+        simple = read_json(reports / "baselines" / f"{sample}.json")
+        for test in sorted({test for report in metrics.values() for test in report["tests"]}):
+            if test.partition("/")[0] != sample:
+                continue
+            rows = {name: report["tests"][test] for name, report in everything.items() if test in report["tests"]}
+            if "false_periods" in next(iter(rows.values())):
+                silent[test] = {name: scores["false_periods"] for name, scores in rows.items()}
+                continue
+            rows |= simple[test.partition("/")[2]]
+            tests[test] = {
+                method: {name: scores[name] for name in HEADLINES if name in scores} for method, scores in rows.items()
+            }
+    return {
+        "challenger": choose_challenger(metrics),
+        "tests": tests,
+        "false_periods": silent,
+        "table3": table3(params["periods"], metrics | study),
+    }
+
+
+def choose_challenger(metrics: dict[str, dict[str, Any]]) -> str:
+    """The variant with the most validation stars within 10%.
+
+    Raises
+    ------
+    ConfigError
+        When there is no variant.
+    """
+    if not metrics:
+        raise ConfigError("params.yaml: periods.variants names no variant, so there is no challenger")
+    return max(metrics, key=lambda name: metrics[name]["validation_within_10pct"] or 0.0)
+
+
+def table3(periods: dict[str, Any], metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of Table 3 that have been measured, in order: published predictive efficiency and ours.
+
+    As in the paper, a row is scored on stars of its own template set.
+    """
+    rows = []
+    for name, variant in (periods["variants"] | periods.get("study", {})).items():
+        if "published" not in variant or name not in metrics:
+            continue
+        templates = periods["samples"][variant["sample"]]["parts"][0]["templates"]
+        test = next(
+            f"{sample}/{part['stars']}"
+            for sample in periods["tests"]
+            for part in periods["samples"][sample]["parts"]
+            if part["templates"] == templates
+        )
+        scores = metrics[name]["tests"][test]
+        alone = {key: [scores[key]] for key in ("coverage", "trusted_within_10pct")}
+        each = scores.get("members", alone)
+        rows.append(
+            {
+                "name": name,
+                "test": test,
+                "published": variant["published"] / 100,
+                "coverage": each["coverage"],
+                "trusted_within_10pct": each["trusted_within_10pct"],
+                "within_10pct": scores["within_10pct"],
+            }
+        )
+    return rows
 
 
 def comparison_lines(summary: dict[str, Any]) -> list[str]:
-    """The comparison as a short printed table, one block for each sample."""
+    """The comparison as printed tables, one block for each test."""
     lines = []
-    for sample, rows in summary["samples"].items():
+    for test, rows in summary["tests"].items():
         n = max(row["n"] for row in rows.values())
         lines += [
             "",
-            f"{sample}: {n} test stars",
-            f"  {'method':<28}{'within 10%':>22}{'20%':>8}{'trusted':>9}{'of them right':>15}",
+            f"{test}: {n} test stars",
+            f"  {'method':<36}{'within 10%':>22}{'20%':>8}{'best 19.8%':>12}{'trusted':>9}{'of them right':>15}",
         ]
         for method, row in best_first(rows).items():
             low, high = row["within_10pct_interval"]
-            line = f"  {method:<28}{row['within_10pct']:>9.3f} ({low:.3f}-{high:.3f}){row['within_20pct']:>8.3f}"
+            line = f"  {method:<36}{row['within_10pct']:>9.3f} ({low:.3f}-{high:.3f}){row['within_20pct']:>8.3f}"
             if "coverage" in row:
                 right = row["trusted_within_10pct"]
-                line += f"{row['coverage']:>9.3f}" + ("" if right is None else f"{right:>15.3f}")
+                line += f"{row['within_10pct_at_19.8pct_coverage']:>12.3f}{row['coverage']:>9.3f}"
+                line += "" if right is None else f"{right:>15.3f}"
             lines.append(line)
+    for test, methods in summary["false_periods"].items():
+        lines += ["", f"{test}: stars without a period that get one, p > 0.5"]
+        for method, row in methods.items():
+            low, high = row["rate_interval"]
+            lines.append(f"  {method:<36}{row['claimed']:>5} of {row['n']:<6}{row['rate']:.3%} ({low:.3%}-{high:.3%})")
+    return lines + table3_lines(summary["table3"])
+
+
+def table3_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The paper's Table 3 with ours beside, printed."""
+    if not rows:
+        return []
+    lines = ["", "Table 3: predictive efficiency, the fraction with sigma / P < 25%"]
+    lines.append(f"  {'row':<28}{'published':>10}{'here (each seed)':>28}{'of them right':>24}{'within 10%':>12}")
+    for row in rows:
+        here = ", ".join(f"{value:.2%}" for value in row["coverage"])
+        right = ", ".join("-" if value is None else f"{value:.2f}" for value in row["trusted_within_10pct"])
+        lines.append(f"  {row['name']:<28}{row['published']:>10.2%}{here:>28}{right:>24}{row['within_10pct']:>12.3f}")
     return lines
 
 
 def best_first(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The methods of one sample as they are read: networks before simple methods, the better before the worse."""
+    """The methods of one test as they are read: networks before simple methods, the better before the worse."""
     return dict(sorted(rows.items(), key=lambda row: ("coverage" not in row[1], -row[1]["within_10pct"])))
 
 
@@ -80,9 +157,10 @@ def main() -> None:
     root = find_root()
     summary = compare(root)
     write_json(root / "metrics/periods.json", summary)
-    for sample, rows in summary["samples"].items():
-        figure = comparison_figure(best_first(rows), f"{sample} test set")
-        save_figure(figure, root / "build/figures/periods/comparison" / f"{sample}.png")
+    folder = root / "build/figures/periods/comparison"
+    for test, rows in summary["tests"].items():
+        save_figure(comparison_figure(best_first(rows), test), folder / f"{test.replace('/', '-')}.png")
+    save_figure(table3_figure(summary["table3"], "Table 3 of the paper, published and here"), folder / "table3.png")
     print("\n".join([*comparison_lines(summary), "", f"challenger: {summary['challenger']}"]))
 
 

@@ -1,147 +1,167 @@
-"""Evaluate a variant on frozen test sets, along the path that prediction takes.
+"""Evaluate a variant on the frozen test sets of all samples, along the path that prediction takes.
 
-The test light curves are measured from the table, as a catalog's are, so what is scored is what is served. The scores
-go into `metrics/` and to the variant's MLflow run, with the figures and the packaged model.
+The test light curves are measured from the table, as a catalog's are, so what is scored is what is served. Each kind of
+star on each sample is a test of its own, named `sample/stars`. The scores go into `metrics/` and to the variant's
+MLflow run, with the figures and the packaged model.
 """
 
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
-import torch
 
-from varistar.bulk.engine import Engine, run_all
-from varistar.experiments.content import content_hash, read_content
+from varistar.experiments.content import content_hash
 from varistar.experiments.packaging import package
 from varistar.experiments.tracking import find_run, run
-from varistar.figures.periods import image_figure, loss_figure, predicted_figure
+from varistar.figures.experiments import coverage_figure, reliability_figure, thresholds_figure
+from varistar.figures.periods import loss_figure, predicted_figure
 from varistar.figures.style import save_figure
 from varistar.foundation.accelerator import Accelerator
-from varistar.foundation.errors import DataError, one_sentence
+from varistar.foundation.errors import one_sentence
 from varistar.foundation.files import atomic_path, folder_hash, write_json
-from varistar.foundation.params import find_root, lookup, read_params, read_section
-from varistar.lightcurves.shards import read_shard
-from varistar.lightcurves.store import Store
+from varistar.foundation.params import find_root, lookup, read_params
 
-from .measure import WING, PeriodMeter, served_network
-from .scores import fractional_error, interval_coverage, period_scores
-from .variants import Variant
+from .example import example_figures
+from .measure import WING, served_network
+from .measured import measure_split
+from .reliability import pit_histogram, reliability_table, risk_coverage
+from .scores import period_scores, within
+from .variants import read_variant, section_of
+from .verdict import members_scores, scores_of, split_by_stars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: The scores of what every rebuild trains, and those of the study.
+REPORTS = {"variants": "metrics/periods", "study": "metrics/study"}
 
-def measure_test_set(
-    content: Path, injected: Path, engine: Engine | None = None, accelerator: Accelerator = "auto"
-) -> pl.DataFrame:
-    """A model's measurements of a sample's test set beside the truth, one row per star, sorted by star.
+
+def evaluate_variant(
+    content: Path, members: Path, injected: Path, samples: list[str], accelerator: Accelerator = "auto"
+) -> tuple[dict[str, pl.DataFrame], dict[str, dict[str, Any]]]:
+    """Measure and score a variant on every test.
+
+    Parameters
+    ----------
+    content : folder of the calibrated model.
+    members : folder of its members' contents, as `train_variant` writes it.
+    injected : folder of the injected samples.
 
     Returns
     -------
-    the columns of `PeriodMeter.measure`, `true_period` [d], `cumulative` (predicted probability that the period is at
-    most the true one) and `template`.
+    by `sample/stars`, the measurements, and the scores; where a variant has several members, `members` among these.
     """
-    items = [(content, path, accelerator) for path in sorted((injected / "test").glob("part-*.parquet"))]
-    done = run_all(_measure_shard, items, engine, "test set", lambda item: item[1])
-    parts = [part for _, part in done]
-    if not parts:
-        raise DataError(f"{injected / 'test'}: the test set is empty; the sample is too small for this split")
-    return pl.concat(parts).sort("star_id")
+    each = sorted(members.iterdir(), key=lambda path: int(path.name))
+    several = each if len(each) > 1 else []
+    tables: dict[str, pl.DataFrame] = {}
+    scores: dict[str, dict[str, Any]] = {}
+    for sample in samples:
+        measured = measure_split([content, *several], injected / sample, accelerator=accelerator)
+        apart = [split_by_stars(table) for table in measured]
+        version = folder_hash(injected / sample / "test")
+        for stars, table in apart[0].items():
+            test = f"{sample}/{stars}"
+            tables[test] = table
+            scores[test] = {"test_set": version} | scores_of(table)
+            if several and not table["true_period"].is_nan().all():
+                scores[test]["members"] = members_scores([member[stars] for member in apart[1:]])
+    return tables, scores
 
 
-def _measure_shard(item: tuple[Path, Path, Accelerator]) -> pl.DataFrame:
-    content, path, accelerator = item
-    torch.set_num_threads(1)
-    meter = PeriodMeter.of_folder(content, accelerator)
-    light_curves = read_shard(path)
-    truth = pl.read_parquet(path.with_name("truth.parquet"), columns=["star_id", "template", "period_days"], glob=False)
-    images = meter.images(light_curves)
-    table = meter.measure(light_curves, images).join(truth, on="star_id", how="left", maintain_order="left")
-    true_period = torch.from_numpy(table["period_days"].to_numpy().astype(np.float32))
-    raw, network = meter.raw(images), meter.network.cpu()
-    cumulative = network.network.head.cumulative(raw, network.stretch, true_period)
-    return table.rename({"period_days": "true_period"}).with_columns(cumulative=pl.Series(cumulative.numpy()))
+def validation_score(content: Path, injected: Path, accelerator: Accelerator = "auto") -> float | None:
+    """Fraction within 10% of a sample's validation stars with a period: what may be looked at to choose a variant."""
+    (table,) = measure_split([content], injected, "validation", accelerator=accelerator)
+    scores = period_scores(table["true_period"].to_numpy(), table["period"].to_numpy())
+    return scores["within_10pct"]
 
 
-def evaluate(table: pl.DataFrame) -> dict[str, Any]:
-    """The scores of a measured test set: `period_scores`, and how often central intervals hold the truth."""
-    true_period, period, sigma, cumulative = (
-        table[name].to_numpy() for name in ("true_period", "period", "sigma", "cumulative")
+def draw(table: pl.DataFrame, name: str) -> "dict[str, Figure]":
+    """The figures of one test whose stars have periods."""
+    true_period, period, sigma, p = (
+        table[column].to_numpy() for column in ("true_period", "period", "sigma", "p_within_10pct")
     )
-    scores = period_scores(true_period, period, sigma)
-    scores["interval_coverage"] = interval_coverage(cumulative)
-    scores["within_10pct_at_19.8pct_coverage"] = _accuracy_of_best(table, 0.198)
-    return scores
+    right = within(period, true_period, 0.1)
+    pit = pit_histogram(table["cumulative"].to_numpy())
+    return {
+        "predicted": predicted_figure(table, name),
+        "coverage": coverage_figure({name: risk_coverage(p, right)}, name),
+        "reliability": reliability_figure(reliability_table(p, right), p, pit, name),
+        "thresholds": thresholds_figure(sigma, period, true_period, name),
+    }
 
 
-def _accuracy_of_best(table: pl.DataFrame, fraction: float) -> float:
-    """Fraction within 10% among this fraction of stars, those of the highest confidence."""
-    best = table.sort("p_within_10pct", descending=True).head(max(round(fraction * table.height), 1))
-    right = fractional_error(best["period"].to_numpy(), best["true_period"].to_numpy()) <= 0.1
-    return round(float(right.mean()), 6)
-
-
-def example_figure(content: Path, injected: Path, representation: str, accelerator: Accelerator = "auto") -> "Figure":
-    """The most active star of the test set: its light curve, and what the network sees of it, under that name."""
-    truth = pl.read_parquet(injected / "test/truth.parquet", glob=False).sort("activity", "star_id").row(-1, named=True)
-    star = Store(injected / "test").read_stars([truth["star_id"]])
-    meter = PeriodMeter.of_folder(content, accelerator)
-    title = f"an injected star of {truth['period_days']:.2f} d"
-    return image_figure(
-        star["time"],
-        star["flux"] / np.median(star["flux"]),
-        {representation: (meter.images(star)[0, 0], meter.representation)},
-        truth["period_days"],
-        title,
-    )
-
-
-def publish(root: Path, name: str, content: Path, scores: dict[str, Any], figures: dict[str, "Figure"]) -> None:
+def publish(
+    root: Path, name: str, content: Path, scores: Mapping[str, dict[str, Any]], figures: "Mapping[str, Figure]"
+) -> None:
     """Add scores, figures and the packaged model to the variant's MLflow run.
 
-    The run is the one that trained these weights. Where the store has none, since it was emptied or the training came
-    from DVC's cache, a run is made, so that the comparison in the UI is whole.
+    The run is the one that trained the first member. Where the store has none, since it was emptied or the training
+    came from DVC's cache, a run is made, so that the comparison in the UI is whole.
     """
-    weights = content_hash(root / "build/periods/networks" / name)
+    weights = content_hash(root / "build/periods/networks" / name / "0")
     tags = {"wing": WING, "variant": name, "weights": weights}
     found = find_run(root, WING, tags)
     with nullcontext(found) if found else run(root, WING, name, tags=tags) as tracked:
-        tracked.metrics({f"test_{key}": value for key, value in scores.items() if isinstance(value, float)})
+        for test, of_test in scores.items():
+            tracked.metrics({f"{test}/{key}": value for key, value in _numbers(of_test).items()})
         for key, figure in figures.items():
             tracked.figure(key, figure)
         package(root, content, served_network, experiment=WING, run_id=tracked.id)
 
 
+def _test_to_draw(scores: Mapping[str, dict[str, Any]], sample: str) -> str:
+    """The largest test of stars with a period, on the variant's own sample where that is a test."""
+    with_period = [test for test in scores if "within_10pct" in scores[test]]
+    own = [test for test in with_period if test.partition("/")[0] == sample]
+    return max(own or with_period, key=lambda test: scores[test]["n"])
+
+
+def _numbers(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers among nested scores, with their keys joined."""
+    found: dict[str, float] = {}
+    for key, value in scores.items():
+        if isinstance(value, Mapping):
+            found |= _numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, float):
+            found[f"{prefix}{key}".replace("<", "below ").replace(">=", "from ")] = value
+    return found
+
+
 def main(name: str) -> None:
     """The stage: variant `name` of params.yaml."""
     root = find_root()
-    variant = read_section(root, f"periods.variants.{name}", Variant)
-    build = root / "build/periods"
-    content, injected = build / "calibrated" / name, build / "injected" / variant.sample
-    accelerator = lookup(read_params(root), "accelerator")
-    table = measure_test_set(content, injected, accelerator=accelerator)
+    params = read_params(root)
+    variant = read_variant(root, name)
+    build, accelerator = root / "build/periods", lookup(params, "accelerator")
+    content, injected = build / "calibrated" / name, build / "injected"
+    samples, chosen_on = lookup(params, "periods.tests"), lookup(params, "periods.promotion.sample")
+    tables, scores = evaluate_variant(content, build / "networks" / name, injected, samples, accelerator)
+    everything = pl.concat([table.with_columns(test=pl.lit(test)) for test, table in tables.items()])
     with atomic_path(build / "measured" / f"{name}.parquet") as temporary:
-        table.write_parquet(temporary, compression="zstd")
-    scores = evaluate(table)
+        everything.write_parquet(temporary, compression="zstd")
     report = {
         "content": content_hash(content),
-        "test_set": folder_hash(injected / "test"),
         "sample": variant.sample,
-        "validation_within_10pct": read_content(content).spec.metrics["validation_within_10pct"],
+        "target": variant.target,
+        "validation_within_10pct": validation_score(content, injected / chosen_on, accelerator),
     }
-    write_json(root / "metrics/periods" / f"{name}.json", report | scores)
+    write_json(root / REPORTS[section_of(root, name)] / f"{name}.json", report | {"tests": scores})
+    shown_on = variant.sample if variant.sample in samples else chosen_on
+    drawn = _test_to_draw(scores, shown_on)
     figures = {
         "loss": loss_figure(pl.read_parquet(build / "histories" / f"{name}.parquet", glob=False), name),
-        "predicted": predicted_figure(table, name),
-        "example": example_figure(content, injected, variant.representation, accelerator),
+        **example_figures(content, injected / shown_on, variant.representation, accelerator),
+        **draw(tables[drawn], f"{name}, {drawn}"),
     }
     for key, figure in figures.items():
         save_figure(figure, root / "build/figures/periods" / name / f"{key}.png")
     publish(root, name, content, scores, figures)
-    print(f"{name}: {scores['within_10pct']:.3f} of {scores['n']} test stars are within 10%")
+    for test, of_test in scores.items():
+        if "within_10pct" in of_test:
+            print(f"{name}: {of_test['within_10pct']:.3f} of {of_test['n']} stars of {test} are within 10%")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Images of the injected light curves, written as the memory-mapped arrays that networks train on."""
+"""The injected light curves in a representation, written as the memory-mapped arrays that networks train on."""
 
 import sys
 from collections.abc import Iterator
@@ -17,12 +17,10 @@ from varistar.foundation.params import find_root, lookup, read_params, read_sect
 from varistar.foundation.settings import Settings
 from varistar.lightcurves.shards import read_shard
 
-from .preprocess import preprocess
-from .representation import Representation
+from .preprocess import AnyRepresentation, preprocess, read_representation
 from .splits import SPLITS
 
-ImagePiece = tuple[Path, Representation, str]
-AXES = ["example", "period", "time"]
+ImagePiece = tuple[Path, AnyRepresentation, str]
 
 
 class ImageSettings(Settings):
@@ -34,7 +32,7 @@ class ImageSettings(Settings):
 
 def build_images(
     injected: Path,
-    representation: Representation,
+    representation: AnyRepresentation,
     folder: Path,
     engine: Engine | None = None,
     accelerator: Accelerator = "auto",
@@ -60,7 +58,7 @@ def build_images(
             for split in SPLITS:
                 targets = [target for target, _ in islice(done, len(parts[split]))]
                 truth = pl.read_parquet(injected / split / "truth.parquet", glob=False)
-                total += collect_arrays(whole / split, AXES, targets, described, truth)
+                total += collect_arrays(whole / split, ["example", *representation.axes], targets, described, truth)
         return total
 
     return run_job(
@@ -87,13 +85,13 @@ def main(name: str) -> None:
     """The stage: image set `name` of params.yaml."""
     root = find_root()
     settings = read_section(root, f"periods.images.{name}", ImageSettings)
-    representation = read_section(root, f"periods.representations.{settings.representation}", Representation)
+    representation = read_representation(root, settings.representation)
     build = root / "build/periods"
     accelerator = lookup(read_params(root), "accelerator")
     injected, folder = build / "injected" / settings.sample, build / "images" / name
     total = build_images(injected, representation, folder, accelerator=accelerator)
     if total is not None:
-        print(f"{name}: {total} images of {representation.shape[0]} x {representation.shape[1]} pixels")
+        print(f"{name}: {total} arrays of {representation.shape[0]} x {representation.shape[1]}")
 
 
 if __name__ == "__main__":

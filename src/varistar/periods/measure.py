@@ -1,9 +1,9 @@
 """Measure the periods of light curves with a trained network: the one path that evaluation and prediction share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -18,14 +18,17 @@ from varistar.foundation.settings import validate
 from varistar.lightcurves.table import LightCurves
 from varistar.surveys.definition import Survey, with_alias_ranges
 
-from .network import CalibratedNetwork, PeriodNetwork
-from .preprocess import preprocess
-from .representation import Representation
+from .heads import Answer
+from .network import CalibratedNetwork, Ensemble, PeriodNetwork, build_network
+from .preprocess import AnyRepresentation, preprocess, representation_of
 from .variants import NetworkSettings
 
 WING = "periods"
 BATCH = 64  # larger ones leave the cache of a processor
 CUDA_BATCH = 512  # as many stars as a piece of a prediction has
+#: The numbers that calibration finds, and what stands for an uncalibrated network.
+CALIBRATION = {"stretch": 1.0, "slope": 1.0, "offset": 0.0}
+MEMBER = "members"
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,13 @@ class PeriodMeter:
 
     Attributes
     ----------
-    representation : how light curves become images.
-    network : image to calibrated answer; in evaluation mode.
+    representation : how light curves become arrays.
+    network : array to calibrated answer; in evaluation mode.
     survey : the survey it was trained for; its cuts apply to what is measured.
     device : where images are made, and where the network is.
     """
 
-    representation: Representation
+    representation: AnyRepresentation
     network: CalibratedNetwork
     survey: Survey
     device: torch.device
@@ -60,10 +63,10 @@ class PeriodMeter:
         if spec.wing != WING:
             raise RegistryError(f"this model belongs to the wing '{spec.wing}', not to '{WING}'")
         try:
-            representation = validate(Representation, spec.preprocessing.get("representation", {}), "representation")
+            representation = representation_of(spec.preprocessing.get("representation", {}), "representation")
             survey = validate(Survey, with_alias_ranges(spec.preprocessing.get("survey", {})), "survey")
             settings = validate(NetworkSettings, spec.architecture.settings, "architecture")
-            network = PeriodNetwork(settings, representation.shape)
+            network = _untrained(settings, representation, content.tensors)
         except ConfigError as error:
             raise RegistryError(f"model.json: {error}") from None
         try:
@@ -71,59 +74,53 @@ class PeriodMeter:
         except RuntimeError as error:
             mismatch = str(error).splitlines()[-1].strip()
             raise RegistryError(f"the weights do not fit the architecture: {mismatch}") from None
-        stretch = spec.calibration.get("stretch", 1.0)
-        if not isinstance(stretch, float | int) or not stretch > 0:
-            raise RegistryError(f"model.json: calibration: 'stretch' must be a positive number, not {stretch!r}")
+        calibrated = CalibratedNetwork(network, **_calibration(spec.calibration))
         device = choose_device(accelerator)
-        return cls(representation, CalibratedNetwork(network, float(stretch)).eval().to(device), survey, device)
+        return cls(representation, calibrated.eval().to(device), survey, device)
 
     @classmethod
     def of_folder(cls, folder: Path, accelerator: Accelerator = "auto") -> Self:
         """Build the network whose content stands in `folder`."""
         return cls.of_content(read_content(folder), accelerator)
 
-    def images(self, lightcurves: LightCurves) -> NDArray[np.uint8]:
-        """The network's input, shape (n, 1, rows, columns)."""
-        return preprocess(lightcurves, self.representation, self.device.type)[:, None]
+    def arrays(self, lightcurves: LightCurves) -> NDArray[np.uint8]:
+        """The network's input, shape (n, *representation.shape)."""
+        return preprocess(lightcurves, self.representation, self.device.type)
 
-    def measure(self, lightcurves: LightCurves, images: NDArray[np.uint8] | None = None) -> pl.DataFrame:
-        """Period, uncertainty and confidence of n light curves that have passed the survey's cuts.
+    def measure(self, lightcurves: LightCurves, arrays: NDArray[np.uint8] | None = None) -> pl.DataFrame:
+        """What the network says of n light curves that have passed the survey's cuts.
 
-        `images` spares making them again where they are at hand.
+        `arrays` spares making them again where they are at hand.
 
         Returns
         -------
-        one row per star: `star_id`, `period` [d], `sigma` [d], `fractional_uncertainty`, `p_within_10pct`, `n_points`.
+        one row per star: `star_id`, the fields of `heads.Answer`, `fractional_uncertainty` (sigma / period) and
+        `n_points`.
         """
-        answers = self.answers(self.images(lightcurves) if images is None else images)
-        period, sigma, p = answers.astype(np.float64).T
+        answers = self.answers(self.arrays(lightcurves) if arrays is None else arrays)
+        columns = dict(zip(Answer._fields, answers.astype(np.float64).T, strict=True))
+        columns["second_period"] = np.where(columns["second_p"] > 0, columns["second_period"], np.nan)
         return pl.DataFrame(
-            {
-                "star_id": pl.Series(list(lightcurves.star_id), dtype=pl.String),
-                "period": period,
-                "sigma": sigma,
-                "fractional_uncertainty": sigma / period,
-                "p_within_10pct": p,
-                "n_points": lightcurves.n_points,
-            }
+            {"star_id": pl.Series(list(lightcurves.star_id), dtype=pl.String)}
+            | columns
+            | {"fractional_uncertainty": columns["sigma"] / columns["period"], "n_points": lightcurves.n_points}
         )
 
-    def answers(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Answers, shape (n, 3), to images, shape (n, 1, rows, columns)."""
-        head, stretch = self.network.network.head, self.network.stretch
-        return self._in_batches(lambda batch: torch.stack(head.answer(self._raw(batch), stretch), dim=1), images)
+    def answers(self, arrays: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Answers, shape (n, fields of `Answer`), to arrays, shape (n, *representation.shape)."""
+        return self._in_batches(lambda batch: self.network.answers(self._raw(batch)), arrays)
 
-    def raw(self, images: NDArray[np.uint8]) -> Tensor:
+    def raw(self, arrays: NDArray[np.uint8]) -> Tensor:
         """The head's raw output, before calibration."""
-        return torch.from_numpy(self._in_batches(self._raw, images))
+        return torch.from_numpy(self._in_batches(self._raw, arrays))
 
-    def _raw(self, images: Tensor) -> Tensor:
+    def _raw(self, arrays: Tensor) -> Tensor:
         """The network in mixed precision on CUDA; what the head makes of its output is float32 everywhere."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            return self.network.network(images).float()
+            return self.network.network(arrays).float()
 
-    def _in_batches(self, function: Callable[[Tensor], Tensor], images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`function` of the images in batches.
+    def _in_batches(self, function: Callable[[Tensor], Tensor], arrays: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """`function` of the arrays in batches.
 
         The last batch is padded to the size of the others: matrix kernels may round differently for another batch size,
         and an answer must not depend on how many stars stand in its shard.
@@ -131,17 +128,38 @@ class PeriodMeter:
         size = BATCH if self.device.type == "cpu" else CUDA_BATCH
         out = []
         with torch.inference_mode():
-            for start in range(0, max(len(images), 1), size):
-                batch = images[start : start + size]
-                padded = np.zeros((size, *images.shape[1:]), dtype=np.uint8)
+            for start in range(0, max(len(arrays), 1), size):
+                batch = arrays[start : start + size]
+                padded = np.zeros((size, *arrays.shape[1:]), dtype=np.uint8)
                 padded[: len(batch)] = batch
                 out.append(function(torch.from_numpy(padded).to(self.device)).cpu().numpy()[: len(batch)])
         return np.concatenate(out)
 
 
+def _untrained(
+    settings: NetworkSettings, representation: AnyRepresentation, tensors: Mapping[str, Any]
+) -> PeriodNetwork:
+    """The network that these tensors belong to: one, or an ensemble whose members they number."""
+    members = {name.split(".")[1] for name in tensors if name.startswith(f"{MEMBER}.")}
+    if not members:
+        return build_network(settings, representation)
+    return Ensemble([build_network(settings, representation) for _ in members])
+
+
+def _calibration(given: Mapping[str, Any]) -> dict[str, float]:
+    """The calibration of a model, with what an older or uncalibrated one lacks."""
+    numbers = {name: given.get(name, default) for name, default in CALIBRATION.items()}
+    for name, value in numbers.items():
+        if not isinstance(value, float | int) or not np.isfinite(value):
+            raise RegistryError(f"model.json: calibration: '{name}' must be a finite number, not {value!r}")
+        if name != "offset" and not value > 0:
+            raise RegistryError(f"model.json: calibration: '{name}' must be a positive number, not {value!r}")
+    return {name: float(value) for name, value in numbers.items()}
+
+
 def describe_model(
     network: NetworkSettings,
-    representation: Representation,
+    representation: AnyRepresentation,
     survey: Survey,
     metrics: Metrics,
     training_data: dict[str, str],
@@ -149,11 +167,11 @@ def describe_model(
 ) -> ModelSpec:
     """The specification of an uncalibrated period network.
 
-    `device`, `cpu` or `cuda`, is where the images were made that it learned from.
+    `device`, `cpu` or `cuda`, is where the arrays were made that it learned from.
     """
     return ModelSpec(
         wing=WING,
-        architecture=Architecture(name="period_cnn", settings=network.model_dump(mode="json")),
+        architecture=Architecture(name=network.trunk, settings=network.model_dump(mode="json")),
         preprocessing={
             "representation": representation.model_dump(mode="json"),
             "survey": survey.model_dump(mode="json"),
@@ -171,4 +189,4 @@ def served_network(content: ModelContent) -> tuple[torch.nn.Module, NDArray[np.u
     rng = np.random.default_rng(0)
     # torch.export wants weights in their plain order
     network = meter.network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return network, rng.integers(0, 256, (2, 1, *meter.representation.shape), dtype=np.uint8)
+    return network, rng.integers(0, 256, (2, *meter.representation.shape), dtype=np.uint8)

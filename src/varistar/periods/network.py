@@ -1,143 +1,65 @@
-"""Networks that read an image and answer with a period.
+"""Networks that read a light curve in some representation and answer with a period.
 
 The published network (000, Table 2) is three convolutions whose pools shrink the time axis to nothing, then three fully
-connected layers. Its `laplace` head answers with a period and a width. A Laplace distribution cannot say "P or 2P", so
-the `distribution` head answers with a histogram over the logarithm of the period instead; period, width and the
-probability of being within 10% are read off it.
+connected layers. `PeriodAxisNetwork` treats the period axis as what it is: along ln(period) a harmonic is a shift, so
+one set of weights serves all periods, and what half and twice a period show is put beside it. `NightsNetwork`, a
+challenger, sees no periods at all but the points in their order.
 
-Conventions: images are uint8 of shape (n, 1, rows, columns); a head's raw output is called `raw`; an `Answer` holds
-three tensors of shape (n,): the period [d], its standard deviation [d] and the probability that the period is right
-within 10%.
+Every network takes uint8 arrays of shape (n, *representation.shape) and gives the `raw` output of its head.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from varistar.foundation.errors import ConfigError
 
+from .heads import DistributionHead, Head, make_head
+from .nights import Nights
+from .preprocess import AnyRepresentation
+from .statistics import CHANNELS, Statistics
 from .variants import NetworkSettings
 
-TOLERANCE = 0.1  # a period counts as right when it is within this fraction of the truth
-RIGHT_FOR = 1 / (1 + TOLERANCE), 1 / (1 - TOLERANCE)  # times the period: the truths for which it is right
+#: The trunk that reads each kind of representation.
+TRUNK_OF = {"image": "image", "statistics": "period_axis", "nights": "nights"}
 
 
-class Answer(NamedTuple):
-    """Period [d], standard deviation [d] and probability of being within 10%, each of shape (n,)."""
+def build_network(settings: NetworkSettings, representation: AnyRepresentation) -> "PeriodNetwork":
+    """An untrained network for this representation.
 
-    period: Tensor
-    sigma: Tensor
-    p_within_10pct: Tensor
-
-
-class LaplaceHead(nn.Module):
-    """A period and the width of a Laplace distribution around it, through a softplus (000, eq. 4)."""
-
-    def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.outputs = 2
-        self.unit = settings.maximum_period
-        # b = scale_of_sigma * sigma is the Laplace scale
-        self.scale_of_sigma = 1 / math.sqrt(2) if settings.sigma == "standard_deviation" else 1.0
-
-    def positive(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Period and Laplace scale b, both in units of the longest period."""
-        period, sigma = nn.functional.softplus(raw).unbind(dim=1)
-        return period, self.scale_of_sigma * sigma + 1e-6
-
-    def loss(self, raw: Tensor, period: Tensor) -> Tensor:
-        """Mean negative log-likelihood, ln(2b) + |P - P_true| / b (000, eq. 5)."""
-        predicted, scale = self.positive(raw)
-        return (torch.log(2 * scale) + (predicted - period / self.unit).abs() / scale).mean()
-
-    def answer(self, raw: Tensor, stretch: Tensor) -> Answer:
-        """`stretch` multiplies the width."""
-        period, scale = (self.unit * value for value in self.positive(raw))
-        scale = stretch * scale
-        below, above = (0.5 * torch.exp(-abs(1 - factor) * period / scale) for factor in RIGHT_FOR)
-        return Answer(period, math.sqrt(2) * scale, 1 - below - above)
-
-    def cumulative(self, raw: Tensor, stretch: Tensor, period: Tensor) -> Tensor:
-        """Probability that the period is at most `period` [d]."""
-        centre, scale = (self.unit * value for value in self.positive(raw))
-        distance = (period - centre) / (stretch * scale)
-        tail = 0.5 * torch.exp(-distance.abs())
-        return torch.where(distance < 0, tail, 1 - tail)
-
-
-class DistributionHead(nn.Module):
-    """A histogram over ln(period)."""
-
-    edges: Tensor
-    centres: Tensor
-    near: Tensor
-
-    def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.outputs = settings.bins
-        self.softness = settings.softness
-        shortest, longest = settings.period_range
-        edges = torch.linspace(math.log(shortest), math.log(longest), settings.bins + 1, dtype=torch.float64)
-        centres = (edges[1:] + edges[:-1]) / 2
-        # near[k, j]: the part of bin j for which the centre of bin k is right
-        low, high = (centres + math.log(factor) for factor in RIGHT_FOR)
-        overlap = torch.minimum(high[:, None], edges[1:]) - torch.maximum(low[:, None], edges[:-1])
-        near = overlap.clamp(min=0) / (edges[1:] - edges[:-1])
-        for name, value in (("edges", edges), ("centres", centres), ("near", near)):
-            self.register_buffer(name, value.float(), persistent=False)
-
-    def loss(self, raw: Tensor, period: Tensor) -> Tensor:
-        """Cross-entropy with a Gaussian label around the true ln(period)."""
-        distance = (torch.log(period)[:, None] - self.centres) / self.softness
-        return nn.functional.cross_entropy(raw, torch.softmax(-0.5 * distance**2, dim=1))
-
-    def answer(self, raw: Tensor, stretch: Tensor) -> Answer:
-        """The window of +-10% that holds most probability, and half the central 68% interval.
-
-        `stretch` is the temperature that divides the logits.
-        """
-        p = torch.softmax(raw / stretch, dim=1)
-        mass, best = (p @ self.near.T).max(dim=1)
-        weight = p * self.near[best]
-        period = torch.exp((weight * self.centres).sum(dim=1) / weight.sum(dim=1))
-        low, high = (self._quantile(p, q) for q in (0.158655, 0.841345))
-        return Answer(period, (high - low) / 2, mass.clamp(max=1.0))
-
-    def cumulative(self, raw: Tensor, stretch: Tensor, period: Tensor) -> Tensor:
-        """Probability that the period is at most `period` [d]."""
-        below = torch.softmax(raw / stretch, dim=1).cumsum(dim=1)
-        below = torch.cat([torch.zeros_like(below[:, :1]), below], dim=1)
-        width = self.edges[1] - self.edges[0]
-        place = ((torch.log(period) - self.edges[0]) / width).clamp(0, self.outputs - 1e-4)
-        left = place.floor().long()
-        low, high = (below.gather(1, (left + k)[:, None])[:, 0] for k in (0, 1))
-        return low + (place - left) * (high - low)
-
-    def _quantile(self, p: Tensor, q: float) -> Tensor:
-        """The period [d] below which the histogram holds the fraction `q`."""
-        below = p.cumsum(dim=1)
-        bin_ = (below < q).sum(dim=1, keepdim=True).clamp(max=self.outputs - 1)
-        inside = p.gather(1, bin_)
-        part = (q - (below.gather(1, bin_) - inside)) / inside.clamp(min=1e-12)
-        width = self.edges[1] - self.edges[0]
-        return torch.exp(self.edges[bin_] + part.clamp(0, 1) * width)[:, 0]
-
-
-Head = LaplaceHead | DistributionHead
+    Raises
+    ------
+    ConfigError
+        When the trunk cannot read the representation.
+    """
+    if TRUNK_OF[representation.kind] != settings.trunk:
+        raise ConfigError(
+            f"a representation of the kind '{representation.kind}' is read by the trunk "
+            f"'{TRUNK_OF[representation.kind]}', not by '{settings.trunk}'"
+        )
+    if isinstance(representation, Statistics):
+        return PeriodAxisNetwork(settings, representation)
+    if isinstance(representation, Nights):
+        return NightsNetwork(settings, representation.shape[0])
+    return ImageNetwork(settings, representation.shape)
 
 
 class PeriodNetwork(nn.Module):
-    """Image to raw output: the published layers (000, Table 2) under either head.
+    """A trunk under a head."""
+
+    head: Head
+
+
+class ImageNetwork(PeriodNetwork):
+    """The published layers (000, Table 2) under either head.
 
     Raises
     ------
     ConfigError
         When the convolutions leave nothing of an image; they need 7 rows and 35 columns.
     """
-
-    head: Head
 
     def __init__(self, settings: NetworkSettings, image_shape: tuple[int, int]) -> None:
         super().__init__()
@@ -161,7 +83,7 @@ class PeriodNetwork(nn.Module):
             channels = filters
         # channels_last halves the time of a training step on a processor
         self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.head = LaplaceHead(settings) if settings.head == "laplace" else DistributionHead(settings)
+        self.head = make_head(settings)
         self.dense = nn.Sequential(
             nn.Flatten(),
             nn.Linear(channels * rows * columns, 256), nn.ReLU(), nn.Dropout(settings.dropout),
@@ -170,22 +92,199 @@ class PeriodNetwork(nn.Module):
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
-        """Raw output, shape (n, outputs), of uint8 images, shape (n, 1, rows, columns)."""
-        unit = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        """Raw output, shape (n, outputs), of images, uint8 (n, rows, columns)."""
+        unit = (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
         return self.dense(self.convolutions(unit))
 
 
+class PeriodAxisNetwork(PeriodNetwork):
+    """Convolutions along ln(period), shared by all periods, under a distribution over its bins.
+
+    Beside every channel of `SHIFTED` stand the same channels at P/2, 2P, P/3 and 3P, and the periodogram at the day's
+    alias of P. Blocks are residual and dilated; each adds the mean and maximum over all periods, for a peak means less
+    the more there are. The last convolution gives each bin its logit, and what is left of all bins that of no period.
+
+    Raises
+    ------
+    ConfigError
+        When the head is no distribution over the representation's own bins.
+    """
+
+    SHIFTED = ("sum", "periodogram", "window")
+    ALIASED = ("periodogram",)
+    FACTORS = (0.5, 2.0, 1 / 3, 3.0)
+    DILATIONS = (1, 2, 4)
+    KERNEL = 5
+
+    mirror: Tensor
+    mirrored: Tensor
+    logarithm: Tensor
+
+    def __init__(self, settings: NetworkSettings, statistics: Statistics) -> None:
+        super().__init__()
+        ours, theirs = (settings.period_range, settings.bins), (statistics.period_range, statistics.bins)
+        if settings.head != "distribution" or ours != theirs:
+            raise ConfigError(
+                f"the trunk 'period_axis' gives a distribution over the {theirs[1]} bins of its representation, from "
+                f"{theirs[0][0]:g} to {theirs[0][1]:g} d; head, bins and period_range must say the same"
+            )
+        self.head = make_head(settings)
+        self.noise = settings.noise
+        self.first, self.bins = statistics.margins[0], statistics.bins
+        self.shifts = [round(math.log(factor) / statistics.step) for factor in self.FACTORS]
+        names = list(CHANNELS)
+        self.shifted, self.aliased = ([names.index(name) for name in some] for some in (self.SHIFTED, self.ALIASED))
+        self._place_tables(statistics)
+        inputs = len(names) + len(self.shifts) * len(self.shifted) + len(self.aliased) + 1
+        width = settings.filters[0]
+        self.scale = nn.BatchNorm1d(len(names), affine=False)
+        self.stem = nn.Conv1d(inputs, width, self.KERNEL, padding=self.KERNEL // 2)
+        blocks = []
+        for filters, dilation in zip(settings.filters, self.DILATIONS, strict=True):
+            blocks.append(_Block(width, filters, self.KERNEL, dilation, settings.dropout))
+            width = filters
+        self.blocks = nn.Sequential(*blocks)
+        self.last = nn.BatchNorm1d(width)
+        self.logits = nn.Conv1d(width, 1, 1)
+        self.none = (
+            nn.Sequential(nn.Linear(2 * width, 16), nn.ReLU(), nn.Linear(16, 1)) if self.head.no_period else None
+        )
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """Raw output, shape (n, bins) or one more, of statistics, uint8 (n, channels, bins and margins)."""
+        values = self.scale(statistics.float())
+        if self.training and self.noise:
+            values = values + self.noise * torch.randn_like(values)
+        beside = [_shifted(values[:, self.shifted], shift) for shift in self.shifts]
+        alias = values[:, self.aliased].index_select(2, self.mirror) * self.mirrored
+        logarithm = self.logarithm.expand(values.shape[0], 1, -1)
+        hidden = self.blocks(self.stem(torch.cat([values, *beside, alias, logarithm], dim=1)))
+        hidden = torch.relu(self.last(hidden))
+        raw = self.logits(hidden)[:, 0, self.first : self.first + self.bins]
+        return raw if self.none is None else torch.cat([raw, self.none(_mean_and_maximum(hidden))], dim=1)
+
+    def _place_tables(self, statistics: Statistics) -> None:
+        """For each bin the one at the alias 1/|1 - 1/P| and whether there is one, and ln(period) about zero."""
+        periods = torch.from_numpy(statistics.periods())
+        alias = 1 / (1 - 1 / periods).abs().clamp(min=1e-6)
+        place = torch.floor((torch.log(alias / statistics.period_range[0])) / statistics.step).long() + self.first
+        inside = (place >= 0) & (place < len(periods))
+        logarithm = torch.log(periods)
+        tables = {
+            "mirror": torch.where(inside, place, 0),
+            "mirrored": inside.float(),
+            "logarithm": ((logarithm - logarithm.mean()) / logarithm.std()).float(),
+        }
+        for name, value in tables.items():
+            self.register_buffer(name, value, persistent=False)
+
+
+class NightsNetwork(PeriodNetwork):
+    """Strided convolutions along time until little of it is left, then means and maxima over the rest."""
+
+    KERNEL = 7
+
+    def __init__(self, settings: NetworkSettings, channels: int) -> None:
+        super().__init__()
+        self.head = make_head(settings)
+        self.noise = settings.noise
+        layers: list[nn.Module] = []
+        for filters in settings.filters:
+            layers += [
+                nn.Conv1d(channels, filters, self.KERNEL, stride=2, padding=self.KERNEL // 2),
+                nn.BatchNorm1d(filters), nn.ReLU(),
+                nn.Conv1d(filters, filters, self.KERNEL, padding=self.KERNEL // 2),
+                nn.BatchNorm1d(filters), nn.ReLU(), nn.Dropout(settings.dropout),
+            ]  # fmt: skip
+            channels = filters
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Sequential(
+            nn.Linear(2 * channels, 128), nn.ReLU(), nn.Dropout(settings.dropout), nn.Linear(128, self.head.outputs)
+        )
+
+    def forward(self, nights: Tensor) -> Tensor:
+        """Raw output, shape (n, outputs), of nights, uint8 (n, 2, nights)."""
+        values = (nights.float() - 128.0) / 25.5
+        if self.training and self.noise:
+            values = values + self.noise * torch.randn_like(values)
+        return self.dense(_mean_and_maximum(self.convolutions(values)))
+
+
+class Ensemble(PeriodNetwork):
+    """Networks of one kind whose distributions are averaged."""
+
+    def __init__(self, members: Sequence[PeriodNetwork]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        head = members[0].head
+        if not isinstance(head, DistributionHead):
+            raise ConfigError("an ensemble averages distributions; a Laplace head has none to average")
+        self.head = head
+
+    def forward(self, arrays: Tensor) -> Tensor:
+        """The logarithm of the members' mean probabilities, which a head reads as any raw output."""
+        each = torch.stack([torch.log_softmax(member(arrays).float(), dim=1) for member in self.members])
+        return torch.logsumexp(each, dim=0) - math.log(len(self.members))
+
+
 class CalibratedNetwork(nn.Module):
-    """A network with its calibration: what is served."""
+    """A network with its calibration: what is served.
+
+    Parameters
+    ----------
+    stretch : of the head's distribution.
+    slope, offset : of the logit of `p_within_10pct`, so that it is as often right as it says.
+    """
 
     network: PeriodNetwork
     stretch: Tensor
+    slope: Tensor
+    offset: Tensor
 
-    def __init__(self, network: PeriodNetwork, stretch: float) -> None:
+    def __init__(self, network: PeriodNetwork, stretch: float = 1.0, slope: float = 1.0, offset: float = 0.0) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("stretch", torch.tensor(stretch, dtype=torch.float32), persistent=False)
+        for name, value in (("stretch", stretch), ("slope", slope), ("offset", offset)):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Answers, shape (n, 3): period [d], sigma [d], probability of being within 10%."""
-        return torch.stack(self.network.head.answer(self.network(images), self.stretch), dim=1)
+    def forward(self, arrays: Tensor) -> Tensor:
+        """Answers, shape (n, 10): the fields of `heads.Answer`."""
+        return self.answers(self.network(arrays))
+
+    def answers(self, raw: Tensor) -> Tensor:
+        """Calibrated answers, shape (n, 10), from the network's raw output."""
+        answer = self.network.head.answer(raw, self.stretch)
+        honest = torch.sigmoid(self.slope * torch.logit(answer.p_within_10pct, eps=1e-6) + self.offset)
+        return torch.stack(answer._replace(p_within_10pct=honest), dim=1)
+
+
+class _Block(nn.Module):
+    """A residual block along the last axis that knows the mean and maximum over all of it."""
+
+    def __init__(self, inputs: int, filters: int, kernel: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.BatchNorm1d(inputs)
+        self.wide = nn.Conv1d(inputs, filters, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+        self.whole = nn.Linear(2 * filters, filters)
+        self.second = nn.BatchNorm1d(filters)
+        self.dropout = nn.Dropout(dropout)
+        self.narrow = nn.Conv1d(filters, filters, 1)
+        self.past = nn.Identity() if inputs == filters else nn.Conv1d(inputs, filters, 1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        hidden = self.wide(torch.relu(self.first(values)))
+        hidden = hidden + self.whole(_mean_and_maximum(hidden))[:, :, None]
+        return self.past(values) + self.narrow(self.dropout(torch.relu(self.second(hidden))))
+
+
+def _mean_and_maximum(values: Tensor) -> Tensor:
+    """Over the last axis of (n, channels, length), shape (n, 2 channels)."""
+    return torch.cat([values.mean(dim=2), values.amax(dim=2)], dim=1)
+
+
+def _shifted(values: Tensor, shift: int) -> Tensor:
+    """What stands `shift` bins further along the last axis, zeros beyond its ends."""
+    far = min(abs(shift), values.shape[2])
+    if shift >= 0:
+        return nn.functional.pad(values[:, :, far:], (0, far))
+    return nn.functional.pad(values[:, :, : values.shape[2] - far], (far, 0))

@@ -64,6 +64,7 @@ class Representation(Settings):
     gain : factor after scaling; what exceeds the largest pixel value is clipped (10 is a row of Table 3).
     """
 
+    kind: Literal["image"] = "image"
     window: tuple[float, float] | None
     nodes: PositiveInt = 128
     periods: PeriodGrid = PeriodGrid()
@@ -88,6 +89,10 @@ class Representation(Settings):
         """The transform of this representation with its time nodes over `window` [d]."""
         nodes = np.linspace(*window, self.nodes)
         return ChunkedTransform(self.periods.values(), nodes, self.tradeoff, self.power)
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        return "period", "time"
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -10,9 +10,10 @@ from varistar.experiments.gates import Gate
 from varistar.foundation.settings import Settings
 
 from .images import ImageSettings
-from .representation import Representation
-from .simulate import SampleSettings
+from .preprocess import AnyRepresentation
+from .sample_settings import SampleSettings, StarSettings
 from .splits import SplitSettings
+from .sweep_settings import SweepSettings
 from .templates import TemplateSettings
 from .variants import NetworkSettings, Variant
 
@@ -40,16 +41,27 @@ class Promotion(Settings):
 
 
 class PeriodsSettings(Settings):
-    """The period wing; each part is described at its model."""
+    """The period wing; each part is described at its model.
+
+    Attributes
+    ----------
+    tests : samples on whose test sets every variant is evaluated.
+    variants : what every rebuild trains.
+    study : what `dvc repro study` trains, the rows of the paper's Table 3 among it; names differ from `variants`.
+    """
 
     survey: str
     split: SplitSettings
     templates: dict[Name, TemplateSettings]
+    stars: dict[Name, StarSettings]
     samples: dict[Name, SampleSettings]
-    representations: dict[Name, Representation]
+    representations: dict[Name, AnyRepresentation]
     images: dict[Name, ImageSettings]
+    tests: Annotated[tuple[str, ...], Field(min_length=1)]
     variants: dict[Name, Variant]
+    study: dict[Name, Variant] = {}
     presets: dict[Name, Preset] = {}
+    sweep: SweepSettings = SweepSettings()
     promotion: Promotion
 
     @model_validator(mode="after")
@@ -58,12 +70,17 @@ class PeriodsSettings(Settings):
             ("promotion.sample", self.promotion.sample, self.samples)
         ]
         for key, sample in self.samples.items():
-            wanted.append((f"samples.{key}.templates", sample.templates, self.templates))
+            for number, part in enumerate(sample.parts):
+                wanted.append((f"samples.{key}.parts.{number}.templates", part.templates, self.templates))
+                wanted.append((f"samples.{key}.parts.{number}.stars", part.stars, self.stars))
         for key, shown in self.images.items():
             wanted.append((f"images.{key}.sample", shown.sample, self.samples))
             wanted.append((f"images.{key}.representation", shown.representation, self.representations))
-        for key, variant in self.variants.items():
-            wanted.append((f"variants.{key}, which sees {variant.images},", variant.images, self.images))
+        for number, test in enumerate(self.tests):
+            wanted.append((f"tests.{number}", test, self.samples))
+        for section, variants in (("variants", self.variants), ("study", self.study)):
+            for key, variant in variants.items():
+                wanted.append((f"{section}.{key}, which sees {variant.images},", variant.images, self.images))
         for key, name, known in wanted:
             if name not in known:
                 raise ValueError(f"{key} names '{name}', which does not exist; there are {', '.join(known)}")
@@ -72,4 +89,8 @@ class PeriodsSettings(Settings):
                 raise ValueError(
                     f"images.{name} must be called {shown.sample}-{shown.representation}, after what it shows"
                 )
+        if both := self.variants.keys() & self.study.keys():
+            raise ValueError(f"'{min(both)}' stands in variants and in study; its scores would be mistaken")
+        if self.promotion.sample not in self.tests:
+            raise ValueError(f"promotion.sample names '{self.promotion.sample}', which is not among tests")
         return self

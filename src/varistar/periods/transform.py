@@ -20,9 +20,7 @@ from varistar.lightcurves.store import TRUTH
 from varistar.surveys.definition import Survey
 from varistar.surveys.pieces import REFUSED, cut_into_pieces, join_alike, read_passing
 
-from .images import AXES
-from .preprocess import preprocess
-from .representation import Representation
+from .preprocess import AnyRepresentation, preprocess, read_representation
 
 
 class Transformed(NamedTuple):
@@ -38,7 +36,7 @@ class TransformPiece(NamedTuple):
 
     sources: Sequence[Source]
     survey: Survey
-    representations: dict[str, Representation]
+    representations: dict[str, AnyRepresentation]
     device: str
 
 
@@ -69,7 +67,7 @@ def transform_light_curves(
         When an input does not exist, no star passes, the disk is too small, or a piece failed.
     """
     survey = read_section(root, f"surveys.{lookup(read_params(root), 'periods.survey')}", Survey)
-    shown = {name: read_section(root, f"periods.representations.{name}", Representation) for name in names}
+    shown = {name: read_representation(root, name) for name in names}
     parts = folder.with_name(f"{folder.name}.parts")
     require_replaceable(folder, lambda path: path.name == "refused.parquet" or (path / "axes.json").exists())
     own = {parts.resolve(), folder.resolve()}
@@ -95,9 +93,9 @@ def transform_light_curves(
             raise DataError(f"no star can be shown, the first because: {first}")
         _require_one_of_each(targets, next(iter(shown)))
         with atomic_folder(folder) as whole:
-            for name in shown:
+            for name, one in shown.items():
                 written = [_target(target, name) for target in targets]
-                collect_arrays(whole / name, AXES, written, described[name], truth)
+                collect_arrays(whole / name, ["example", *one.axes], written, described[name], truth)
             refused = pl.concat([pl.read_parquet(_refused(target), glob=False) for target in targets])
             refused.write_parquet(whole / "refused.parquet", compression="zstd")
         return Transformed(folder, sum(one["stars"] for one in summaries), refused.height)

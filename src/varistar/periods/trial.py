@@ -7,10 +7,10 @@ from varistar.experiments.content import write_content
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import lookup, read_params, read_section
 
-from .calibrate import calibrate
+from .calibrate import calibrate, gather_members
 from .settings import Preset
 from .train import train_variant
-from .variants import Variant
+from .variants import TARGETS, read_variant
 
 
 def train_trial(root: Path, name: str, preset: str | None = None, output: Path | None = None) -> Path:
@@ -26,7 +26,7 @@ def train_trial(root: Path, name: str, preset: str | None = None, output: Path |
     DataError
         When the variant's images have not been made.
     """
-    variant = read_section(root, f"periods.variants.{name}", Variant)
+    variant = read_variant(root, name)
     label = name
     if preset:
         chosen = read_section(root, f"periods.presets.{preset}", Preset)
@@ -38,8 +38,10 @@ def train_trial(root: Path, name: str, preset: str | None = None, output: Path |
             f"{images}: these images have not been made; make them with `dvc repro images@{variant.images}`"
         )
     output = output or root / "build/trials" / label
-    uncalibrated = output.with_name(f"{output.name}.uncalibrated")
-    content = train_variant(root, label, variant, uncalibrated, output.with_name(f"{output.name}.history.parquet"))
-    write_content(output, calibrate(content, [images / "calibration"], lookup(read_params(root), "accelerator")))
-    shutil.rmtree(uncalibrated)
+    members = output.with_name(f"{output.name}.members")
+    train_variant(root, label, variant, members, output.with_name(f"{output.name}.history.parquet"))
+    content = gather_members(members, variant.ensemble)
+    accelerator = lookup(read_params(root), "accelerator")
+    write_content(output, calibrate(content, [images / "calibration"], accelerator, TARGETS[variant.target]))
+    shutil.rmtree(members)
     return output

@@ -1,43 +1,66 @@
-"""A variant: one network, its images and its training, as one entry of params.yaml."""
+"""A variant: one network, its examples and its training, as one entry of params.yaml."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from varistar.experiments.fit_settings import FitSettings
+from varistar.foundation.errors import ConfigError
+from varistar.foundation.params import PARAMS, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
 
 Channels = Annotated[int, Field(gt=0)]
 PositiveDays = Annotated[float, Field(gt=0)]
 
 
+#: Of `periods` in params.yaml, those that name variants.
+SECTIONS = ("variants", "study")
+#: The column of the truth that holds each kind of target [d].
+TARGETS = {"equatorial": "period_days", "shown": "effective_period_days"}
+
+
 class NetworkSettings(Settings):
-    """A network of the paper's family.
+    """A network and its head.
 
     Attributes
     ----------
-    filters : channels of the three convolutions.
+    trunk : `image` is the paper's; `period_axis` convolves along ln(period) and reads statistics; `nights` convolves
+        along time and reads binned light curves.
+    filters : channels of the three convolutions, or of the three blocks.
+    dropout : probability.
+    noise : standard deviation of the Gaussian noise that training adds to the inputs of `period_axis` and `nights`,
+        in units of each channel's own.
     head : `laplace` (published) or `distribution`.
     maximum_period : unit of the Laplace head's output [d] (AMB-10).
     sigma : what the Laplace head's second output means: the standard deviation, sqrt(2) times the Laplace scale, as in
         the released code, or the Laplace `scale` itself, as in the paper's eq. 5 (AMB-11).
+    beta : exponent of the predicted variance by which the Laplace head weighs each star's loss, so that stars which are
+        hard are not given up (beta-NLL; Seitzer et al. 2022); 0 is the published likelihood.
     period_range, bins : the histogram of the distribution head spans these periods [d], evenly in their logarithm.
     softness : standard deviation in ln(period) of the label that the distribution head learns.
+    no_period : the distribution has one more class, of stars without a period in the range, and learns from those too.
     """
 
+    trunk: Literal["image", "period_axis", "nights"] = "image"
     filters: tuple[Channels, Channels, Channels] = (8, 16, 32)
-    head: Literal["laplace", "distribution"] = "laplace"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    head: Literal["laplace", "distribution"] = "laplace"
     maximum_period: Annotated[float, Field(gt=0)] = 30.0
     sigma: Literal["standard_deviation", "scale"] = "standard_deviation"
+    beta: Annotated[float, Field(ge=0, le=1)] = 0.0
     period_range: tuple[PositiveDays, PositiveDays] = (1.0, 30.0)
     bins: Annotated[int, Field(ge=8)] = 160
     softness: Annotated[float, Field(gt=0)] = 0.03
+    no_period: bool = False
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _consistent(self) -> Self:
         if not self.period_range[0] < self.period_range[1]:
             raise ValueError("period_range must run from the smaller to the larger value")
+        if self.no_period and self.head != "distribution":
+            raise ValueError("no_period belongs to the distribution head; a Laplace distribution has no such class")
         return self
 
 
@@ -47,14 +70,50 @@ class Variant(Settings):
     Attributes
     ----------
     sample, representation : what it is trained on, and how that is shown; together they name the image set.
+    target : the period that it learns: `equatorial` is the simulation's parameter, as in the paper; `shown` is the one
+        that the light curve shows, of the latitudes where the spots are.
+    members : so many networks are trained, with seeds from `training.seed` on; their scores tell how far chance goes.
+    ensemble : all members together are the model; otherwise the first is.
+    published : predictive efficiency [%] of the row of Table 3 of the paper that this variant repeats.
     """
 
     sample: str
     representation: str
+    target: Literal["equatorial", "shown"] = "equatorial"
     network: NetworkSettings = NetworkSettings()
     training: FitSettings = FitSettings()
+    members: Annotated[int, Field(ge=1, le=20)] = 1
+    ensemble: bool = False
+    published: Annotated[float, Field(ge=0, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _averages(self) -> Self:
+        if self.ensemble and self.network.head != "distribution":
+            raise ValueError("an ensemble averages distributions; a Laplace head has none to average")
+        return self
 
     @property
     def images(self) -> str:
         """Name of the image set."""
         return f"{self.sample}-{self.representation}"
+
+
+def section_of(root: Path, name: str) -> str:
+    """Where params.yaml names a variant: `variants`, which every rebuild trains, or `study`.
+
+    Raises
+    ------
+    ConfigError
+        When neither does.
+    """
+    periods = lookup(read_params(root), "periods")
+    for section in SECTIONS:
+        if name in periods.get(section, {}):
+            return section
+    there = ", ".join(name for section in SECTIONS for name in periods.get(section, {}))
+    raise ConfigError(f"{PARAMS}: there is no variant '{name}'; there are {there}")
+
+
+def read_variant(root: Path, name: str) -> Variant:
+    """The variant of this name, of every rebuild or of the study."""
+    return read_section(root, f"periods.{section_of(root, name)}.{name}", Variant)
