@@ -31,7 +31,7 @@ repro: $(INSTALLED) ## rebuild everything from the embedded survey, promote if t
 
 study: $(INSTALLED) ## train the other rows of Table 3 and the ablations, three seeds each; a night at the size `study`
 	dvc pull --quiet data.dvc $(wildcard models.dvc)
-	dvc repro study_evaluate
+	dvc repro compare study/dvc.yaml
 	dvc repro --single-item --force compare
 	python -m varistar.periods.study
 

@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 from machine import describe
 from varistar.foundation.accelerator import choose_device
 from varistar.foundation.errors import one_sentence
+from varistar.foundation.params import find_root, read_section
 from varistar.lightcurves.table import LightCurves
 from varistar.periods import representation as on_processor
 from varistar.periods.measure import CUDA_BATCH
-from varistar.periods.network import CalibratedNetwork, PeriodNetwork
+from varistar.periods.network import CalibratedNetwork, PeriodNetwork, build_network
 from varistar.periods.on_torch import make_images
+from varistar.periods.preprocess import read_representation
 from varistar.periods.representation import Representation
-from varistar.periods.variants import NetworkSettings
+from varistar.periods.variants import Variant
 from varistar.physics import dimming
 from varistar.physics.emergence import ActiveRegions, emerge_regions
 from varistar.physics.on_torch import spot_flux
@@ -42,6 +44,7 @@ PAPER = Representation(window=(START, STOP))
 PERIODS, NODES = PAPER.periods.values(), np.linspace(START, STOP, PAPER.nodes)
 DURATION_DAYS, WINDOW_DAYS, MEDIAN_STEP_DAYS = 4380, 1825.0, 1.03
 EXAMPLES = 1_000_000
+NETWORKS = ("clump-8-16-32", "period-axis")  # of params.yaml
 SEED = 2026
 
 T = TypeVar("T")
@@ -147,40 +150,46 @@ def spotted_stars(device: torch.device, sizes: Sizes) -> tuple[float, float]:
 
 
 def inference(device: torch.device, sizes: Sizes) -> None:
-    """Answers per second of the paper's network."""
-    network = CalibratedNetwork(paper_network(), 1.0).eval().to(device)
-    inputs = random_images(sizes.answers, device)
+    """Answers per second of each network."""
+    for name in NETWORKS:
+        plain, shape = untrained(name)
+        network = CalibratedNetwork(plain, 1.0).eval().to(device)
+        inputs = random_arrays(sizes.answers, shape, device)
 
-    def answer(precision: torch.dtype) -> None:
-        with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            for batch in inputs.split(CUDA_BATCH):
-                network(batch)
+        def answer(precision: torch.dtype, network=network, inputs=inputs) -> None:
+            with torch.inference_mode(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                for batch in inputs.split(CUDA_BATCH):
+                    network(batch)
 
-    for precision in (torch.float32, torch.bfloat16):
-        rate = len(inputs) / seconds(lambda p=precision: answer(p), device)
-        print(f"{'answers':<22} {str(precision).removeprefix('torch.'):>20}: {rate:10.0f} images/s")
+        print(f"answers of {name}")
+        for precision in (torch.float32, torch.bfloat16):
+            rate = len(inputs) / seconds(lambda p=precision, answer=answer: answer(p), device)
+            print(f"{'':<22} {str(precision).removeprefix('torch.'):>20}: {rate:10.0f} stars/s")
 
 
 def training(device: torch.device, sizes: Sizes) -> None:
-    """Images per second of training the paper's network on images that are on the device."""
+    """Examples per second of training each network on arrays that are on the device."""
     n = 8 * max(sizes.training_batches) if device.type == "cuda" else 2 * max(sizes.training_batches)
-    inputs = random_images(n, device)
     period = torch.rand(n, generator=torch.Generator().manual_seed(SEED)).mul(29.0).add(1.0).to(device)
-    for batch in sizes.training_batches:
-        for mixed in (False, True) if device.type == "cuda" else (False,):
-            network = copy.deepcopy(paper_network()).to(device).train()
-            optimizer = torch.optim.Adam(network.parameters(), lr=1e-5)
+    for name in NETWORKS:
+        plain, shape = untrained(name)
+        inputs = random_arrays(n, shape, device)
+        print(f"training of {name}")
+        for batch in sizes.training_batches:
+            for mixed in (False, True):
+                network = copy.deepcopy(plain).to(device).train()
+                optimizer = torch.optim.Adam(network.parameters(), lr=1e-5)
 
-            def epoch(network=network, optimizer=optimizer, batch=batch, mixed=mixed) -> None:
-                for part, truth in zip(inputs.split(batch), period.split(batch), strict=True):
-                    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
-                        raw = network(part)
-                    optimizer.zero_grad(set_to_none=True)
-                    network.head.loss(raw.float(), truth).backward()
-                    optimizer.step()
+                def epoch(network=network, optimizer=optimizer, inputs=inputs, batch=batch, mixed=mixed) -> None:
+                    for part, truth in zip(inputs.split(batch), period.split(batch), strict=True):
+                        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
+                            raw = network(part)
+                        optimizer.zero_grad(set_to_none=True)
+                        network.head.loss(raw.float(), truth).backward()
+                        optimizer.step()
 
-            name = f"batch {batch}, {'mixed' if mixed else 'float32'}"
-            print(f"{'training':<22} {name:>20}: {n / seconds(epoch, device):10.0f} images/s")
+                label = f"batch {batch}, {'mixed' if mixed else 'float32'}"
+                print(f"{'':<22} {label:>20}: {n / seconds(epoch, device):10.0f} examples/s")
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
@@ -251,14 +260,18 @@ def effective_points(when: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.stack([np.searchsorted(row, limits) for row, limits in zip(distance, radius, strict=True)])
 
 
-def paper_network() -> PeriodNetwork:
+def untrained(name: str) -> tuple[PeriodNetwork, tuple[int, int]]:
+    """The network of a variant of params.yaml before any training, and the shape of what it reads."""
+    root = find_root()
+    variant = read_section(root, f"periods.variants.{name}", Variant)
+    representation = read_representation(root, variant.representation)
     torch.manual_seed(SEED)
-    return PeriodNetwork(NetworkSettings(), PAPER.shape)
+    return build_network(variant.network, representation), representation.shape
 
 
-def random_images(n: int, device: torch.device) -> torch.Tensor:
+def random_arrays(n: int, shape: tuple[int, int], device: torch.device) -> torch.Tensor:
     generator = torch.Generator().manual_seed(SEED)
-    return torch.randint(0, 256, (n, 1, *PAPER.shape), dtype=torch.uint8, generator=generator).to(device)
+    return torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator).to(device)
 
 
 if __name__ == "__main__":

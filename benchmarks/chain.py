@@ -39,7 +39,8 @@ from varistar.lightcurves.store import SHARD_BYTES, Store
 from varistar.lightcurves.table import LightCurves
 from varistar.periods.cleaning import clean
 from varistar.periods.measure import PeriodMeter, describe_model
-from varistar.periods.network import PeriodNetwork
+from varistar.periods.network import build_network
+from varistar.periods.preprocess import read_representation
 from varistar.periods.representation import Representation
 from varistar.periods.variants import Variant
 from varistar.spectra.chunked import ChunkedTransform
@@ -47,7 +48,7 @@ from varistar.surveys.definition import Survey
 from varistar.surveys.pieces import STARS_PER_PIECE
 
 SURVEY_STARS = 96_000_000
-MODELS = {"paper": "clump-8-16-32", "champion": "clump-log-distribution"}
+MODELS = {"paper": "clump-8-16-32", "champion": "period-axis"}
 SAMPLE_INTERVAL = 0.1  # s
 LARGEST_ALONE = 10_000  # stars that one process is asked to do
 DOLLARS_PER_CORE_HOUR = 0.04  # of a cloud, to say what the survey would cost
@@ -90,10 +91,10 @@ def main() -> None:
 def untrained(root: Path, name: str, folder: Path) -> Path:
     """The content of a variant's network before any training."""
     variant = read_section(root, f"periods.variants.{name}", Variant)
-    representation = read_section(root, f"periods.representations.{variant.representation}", Representation)
+    representation = read_representation(root, variant.representation)
     survey = read_section(root, "surveys.asassn", Survey)
     torch.manual_seed(0)
-    network = PeriodNetwork(variant.network, representation.shape)
+    network = build_network(variant.network, representation)
     spec = describe_model(variant.network, representation, survey, {}, {})
     write_content(folder, ModelContent(spec, network.state_dict()))
     return folder
@@ -107,19 +108,18 @@ def where_the_time_goes(root: Path, model: Path) -> dict[str, float]:
     one_shard(paths[0], meter, {})
     seconds: dict[str, float] = {}
     stars = sum(one_shard(path, meter, seconds) for path in paths)
-    seconds["fill, pool, scale"] = seconds.pop("images") - seconds["clean"] - seconds["transform"]
-    order = ("read", "cut", "clean", "transform", "fill, pool, scale", "network", "rows")
+    seconds["the rest of the arrays"] = seconds.pop("arrays") - seconds["clean"] - seconds["transform"]
+    order = ("read", "cut", "clean", "transform", "the rest of the arrays", "network", "rows")
     return {name: seconds[name] / stars for name in order}
 
 
 def one_shard(path: Path, meter: PeriodMeter, seconds: dict[str, float]) -> int:
     """Predict one shard and add each part's CPU time to `seconds`; returns its stars.
 
-    Cleaning and transform are measured by themselves, too: they are parts of making images.
+    Cleaning and transform are measured by themselves, too: they are parts of making arrays. Of another representation
+    than an image the transform is no part that can be told apart, and counts with the rest.
     """
     representation = meter.representation
-    nodes = np.linspace(*(representation.window or (0.0, 1.0)), representation.nodes)
-    transform = ChunkedTransform(representation.periods.values(), nodes, representation.tradeoff)
     laps = [("", time.process_time())]
 
     def lap(name: str) -> None:
@@ -129,14 +129,18 @@ def one_shard(path: Path, meter: PeriodMeter, seconds: dict[str, float]) -> int:
     lap("read")
     kept, _ = apply_cuts(light_curves, meter.survey.cuts)
     lap("cut")
-    cleaned = clean(kept) if representation.clean else kept
+    image = representation if isinstance(representation, Representation) else None
+    cleaned = kept if image and not image.clean else clean(kept)
     lap("clean")
-    for begin, end in pairwise(cleaned.offsets):
-        transform(cleaned["time"][begin:end], cleaned["flux"][begin:end], cleaned["flux_err"][begin:end])
+    if image:
+        nodes = np.linspace(*(image.window or (0.0, 1.0)), image.nodes)
+        transform = ChunkedTransform(image.periods.values(), nodes, image.tradeoff)
+        for begin, end in pairwise(cleaned.offsets):
+            transform(cleaned["time"][begin:end], cleaned["flux"][begin:end], cleaned["flux_err"][begin:end])
     lap("transform")
-    images = meter.images(kept)
-    lap("images")
-    table = meter.measure(kept, images)
+    arrays = meter.arrays(kept)
+    lap("arrays")
+    table = meter.measure(kept, arrays)
     lap("network")
     table.with_columns(flag(table, meter.survey)).write_parquet(io.BytesIO())
     lap("rows")
@@ -147,10 +151,10 @@ def one_shard(path: Path, meter: PeriodMeter, seconds: dict[str, float]) -> int:
 
 def print_parts(parts: dict[str, dict[str, float]]) -> None:
     print("\nwhere the time goes [ms of one core per light curve]")
-    print(f"{'':<18}" + "".join(f"{name:>12}" for name in parts))
+    print(f"{'':<24}" + "".join(f"{name:>12}" for name in parts))
     for part in next(iter(parts.values())):
-        print(f"{part:<18}" + "".join(f"{1e3 * seconds[part]:12.3f}" for seconds in parts.values()))
-    print(f"{'sum':<18}" + "".join(f"{1e3 * sum(seconds.values()):12.3f}" for seconds in parts.values()))
+        print(f"{part:<24}" + "".join(f"{1e3 * seconds[part]:12.3f}" for seconds in parts.values()))
+    print(f"{'sum':<24}" + "".join(f"{1e3 * sum(seconds.values()):12.3f}" for seconds in parts.values()))
 
 
 def measure_catalogs(root: Path, models: dict[str, Path], work: Path, sizes: list[int]) -> list[Catalog]:

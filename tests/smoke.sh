@@ -23,5 +23,5 @@ again, catalog = (pl.read_parquet(path) for path in sys.argv[1:])
 assert catalog.height > 100, catalog.height
 assert again.equals(catalog), "predicting again gave another catalog"
 PYTHON
-dvc repro --quiet
+dvc repro --quiet compare illustrate completeness
 varistar status

@@ -68,7 +68,7 @@ def test_the_projects_own_params_are_in_order() -> None:
         (
             "periods.variants.clump-8-16-32.network.filter",
             [1, 2, 3],
-            "key 'periods.variants.clump-8-16-32.network.filter' does not exist; allowed here: bins, dropout, filters",
+            "key 'periods.variants.clump-8-16-32.network.filter' does not exist; allowed here: beta, bins, dropout",
         ),
         # a wrong type
         ("sky.seed", "88", "'sky.seed': Input should be a valid integer (got '88')"),
@@ -122,7 +122,7 @@ def test_the_projects_own_params_are_in_order() -> None:
         (
             "periods.images.clump-log.representation",
             "lin",
-            "'periods': images.clump-log.representation names 'lin', which does not exist; there are paper, minimum-mask, ",
+            "'periods': images.clump-log.representation names 'lin', which does not exist; there are paper, mini",
         ),
         (
             "periods.promotion.sample",

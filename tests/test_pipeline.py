@@ -12,9 +12,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCE = REPOSITORY / "src"
 
 
-def read_stages() -> dict[str, dict[str, Any]]:
-    """The stages of dvc.yaml; of a group, what each member does."""
-    stages = YAML(typ="safe").load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+def read_stages(file: str = "dvc.yaml") -> dict[str, dict[str, Any]]:
+    """The stages of a pipeline; of a group, what each member does."""
+    stages = YAML(typ="safe").load((REPOSITORY / file).read_text())["stages"]
     return {name: stage.get("do", stage) for name, stage in stages.items()}
 
 
@@ -67,10 +67,9 @@ STAGES = read_stages()
 
 
 def module_of(stage: str) -> str:
-    """The module of a stage: of the period chain, which the study goes through too, but for those that come after."""
-    return {"catalog": "varistar.catalog.survey", "completeness": "varistar.catalog.completeness"}.get(
-        stage, f"varistar.periods.{stage.removeprefix('study_')}"
-    )
+    """The module of a stage: of the period chain, but for those that come after."""
+    after = {"catalog": "varistar.catalog.survey", "completeness": "varistar.catalog.completeness"}
+    return after.get(stage, f"varistar.periods.{stage}")
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -89,16 +88,20 @@ def test_each_stage_runs_the_module_of_its_name() -> None:
 PERIODS = YAML(typ="safe").load((REPOSITORY / "params.yaml").read_text())["periods"]
 
 
-@pytest.mark.parametrize("name", ["evaluate", "study_evaluate"])
-def test_evaluation_waits_for_the_samples_of_the_tests_and_no_others(name: str) -> None:
-    injected = [dep.removeprefix("build/periods/injected/") for dep in STAGES[name]["deps"] if "/injected/" in dep]
+def test_evaluation_waits_for_the_samples_of_the_tests_and_no_others() -> None:
+    injected = [
+        dep.removeprefix("build/periods/injected/") for dep in STAGES["evaluate"]["deps"] if "/injected/" in dep
+    ]
     assert sorted(injected) == sorted(PERIODS["tests"])
-    assert "periods.tests" in STAGES[name]["params"]
+    assert "periods.tests" in STAGES["evaluate"]["params"]
 
 
 def test_the_study_goes_through_the_stages_of_the_variants() -> None:
-    """With its own parameters and metrics, and with everything else the same."""
-    for name in ("train", "calibrate", "evaluate"):
+    """With its own parameters and metrics, from a folder of its own, and with everything else the same."""
+    study = read_stages("study/dvc.yaml")
+    assert list(study) == ["train", "calibrate", "evaluate"]
+    for name, stage in study.items():
         theirs = json.dumps(STAGES[name]).replace("periods.variants.", "periods.study.")
         theirs = theirs.replace("metrics/periods/${key}", "metrics/study/${key}")
-        assert STAGES[f"study_{name}"] == json.loads(theirs), name
+        assert stage.pop("wdir") == ".."
+        assert stage == json.loads(theirs), name

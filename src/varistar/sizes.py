@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from varistar.config import Params, set_value
 from varistar.foundation.errors import ConfigError
@@ -141,6 +142,7 @@ def plan_switch(root: Path, name: str) -> Switch:
         raise ConfigError(f"{PARAMS}: 'sizes.{name}' does not exist; sizes has {', '.join(sizes) or 'none'}")
     wanted = {**sizes[name], "size": name}
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.width = 1000  # what is one line stays one
     yaml.indent(mapping=2, sequence=4, offset=2)
     params = yaml.load((root / PARAMS).read_text(encoding="utf-8"))
@@ -165,6 +167,13 @@ def apply_switch(root: Path, switch: Switch) -> None:
     """Write the new params.yaml; comments and order stay."""
     with atomic_path(root / PARAMS) as temporary:
         temporary.write_text(switch.text, encoding="utf-8")
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as that word, not as nothing."""
+
+
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def _duration(seconds: float) -> str:

@@ -20,10 +20,10 @@ SURVEY = Survey(
 )
 
 
-def flags(period: float, fractional_uncertainty: float = 0.1, n_points: int = 100, survey: Survey = SURVEY) -> Flag:
+def flags(period: float, p: float = 0.9, n_points: int = 100, survey: Survey = SURVEY, second_p: float = 0.0) -> Flag:
     table = pl.DataFrame(
-        {"period": [period], "fractional_uncertainty": [fractional_uncertainty], "n_points": [n_points]},
-        schema_overrides={"period": pl.Float64, "fractional_uncertainty": pl.Float64},
+        {"period": [period], "p_within_10pct": [p], "second_p": [second_p], "n_points": [n_points]},
+        schema_overrides={"period": pl.Float64, "p_within_10pct": pl.Float64, "second_p": pl.Float64},
     )
     result = flag(table, survey)
     assert (result.name, result.dtype, len(result)) == ("flags", CATALOG["flags"].dtype, 1)
@@ -31,15 +31,21 @@ def flags(period: float, fractional_uncertainty: float = 0.1, n_points: int = 10
 
 
 def test_the_bits_are_what_the_documentation_says() -> None:
-    assert {bit.name: bit.value for bit in Flag} == {"UNTRUSTED": 1, "ALIAS": 2, "EDGE": 4, "FEW_POINTS": 8}
+    assert {bit.name: bit.value for bit in Flag} == {
+        "UNTRUSTED": 1, "ALIAS": 2, "EDGE": 4, "FEW_POINTS": 8, "AMBIGUOUS": 16,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("uncertainty", "untrusted"),
-    [(0.0, False), (0.2499, False), (0.25, True), (3.0, True), (math.inf, True), (math.nan, True)],
+    ("p", "untrusted"), [(1.0, False), (0.5001, False), (0.5, True), (0.0, True), (math.nan, True)]
 )
-def test_a_quarter_of_the_period_is_not_trusted(uncertainty: float, untrusted: bool) -> None:
-    assert flags(5.0, uncertainty) == (Flag.UNTRUSTED if untrusted else Flag(0))
+def test_what_is_no_more_probably_right_than_wrong_is_not_trusted(p: float, untrusted: bool) -> None:
+    assert flags(5.0, p) == (Flag.UNTRUSTED if untrusted else Flag(0))
+
+
+@pytest.mark.parametrize(("p", "second_p", "ambiguous"), [(0.6, 0.31, True), (0.6, 0.3, False), (0.9, 0.0, False)])
+def test_a_second_candidate_half_as_probable_is_told(p: float, second_p: float, ambiguous: bool) -> None:
+    assert flags(5.0, p, second_p=second_p) == (Flag.AMBIGUOUS if ambiguous else Flag(0))
 
 
 @pytest.mark.parametrize(("n_points", "few"), [(20, True), (39, True), (40, False), (1000, False)])
@@ -72,7 +78,7 @@ def test_aliases_and_edges(period: float, expected: Flag) -> None:
 
 
 def test_bits_add_up() -> None:
-    assert flags(1.0, 0.5, 20) == Flag.UNTRUSTED | Flag.ALIAS | Flag.EDGE | Flag.FEW_POINTS
+    assert flags(1.0, 0.5, 20, second_p=0.4) == Flag(31)
 
 
 def test_a_survey_without_aliases_flags_none() -> None:
@@ -87,13 +93,14 @@ def test_many_stars_at_once_as_one_by_one() -> None:
     table = pl.DataFrame(
         {
             "period": rng.choice([0.98, 1.0, 1.05, 14.5, 15.2, 29.0, 29.9, 5.0], n) * rng.uniform(0.99, 1.01, n),
-            "fractional_uncertainty": rng.uniform(0.2, 0.3, n),
+            "p_within_10pct": rng.uniform(0.4, 0.6, n),
+            "second_p": rng.uniform(0.0, 0.5, n),
             "n_points": rng.integers(20, 60, n),
         }
     )
     expected = []
-    for period, uncertainty, n_points in table.iter_rows():
-        bits = 1 * (uncertainty >= 0.25)
+    for period, p, second_p, n_points in table.iter_rows():
+        bits = 1 * (p <= 0.5) + 16 * (second_p > p / 2)
         bits += 2 * any(abs(period - alias) <= 0.02 * alias for alias in (1.0, 14.77, 29.53))
         bits += 4 * (period <= 1.02 or period >= 29.4)
         bits += 8 * (n_points < 40)
@@ -103,10 +110,12 @@ def test_many_stars_at_once_as_one_by_one() -> None:
 
 
 def test_no_stars() -> None:
-    schema = {name: CATALOG[name].dtype for name in ("period", "fractional_uncertainty", "n_points")}
+    schema = {name: CATALOG[name].dtype for name in ("period", "p_within_10pct", "second_p", "n_points")}
     assert flag(pl.DataFrame(schema=schema), SURVEY).to_list() == []
 
 
 def test_every_column_says_what_it_means() -> None:
     assert all(column.meaning for column in CATALOG.values())
-    assert {name for name, column in CATALOG.items() if column.unit == "d"} == {"period", "sigma"}
+    assert {name for name, column in CATALOG.items() if column.unit == "d"} == {
+        "period", "sigma", "period_low", "period_high", "second_period",
+    }  # fmt: skip

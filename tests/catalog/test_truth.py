@@ -201,6 +201,7 @@ def test_a_catalog_is_read_in_every_format_it_is_written_in(ending: str, tmp_pat
     rows = catalog(**{"007": 5.25, "12": 3.5}).with_columns(
         sigma=pl.lit(0.5), model=pl.lit("abc"), flags=pl.Series([1, 4], dtype=pl.Int32)
     )
+    rows = rows.with_columns(pl.lit(0.25).alias(name) for name in CATALOG if name not in rows.columns)
     rows[1, "fractional_uncertainty"] = float("nan")
     schema = pl.Schema({name: column.dtype for name, column in CATALOG.items()})
     rows.write_parquet(tmp_path / "part.parquet")

@@ -18,6 +18,7 @@ from varistar.lightcurves.table import LightCurves
 from varistar.periods.baselines import METHODS, baseline_scores, build_baselines, chunked_argmax
 from varistar.periods.cleaning import clean, without_trend
 from varistar.periods.scores import best_constant, period_scores, within
+from varistar.periods.verdict import fraction_interval
 from varistar.spectra.chunked import chunked_lombscargle
 from varistar.spectra.periodogram import lombscargle_peak
 from varistar.surveys.definition import Survey
@@ -136,7 +137,8 @@ def test_stars_without_a_period_are_measured_and_not_scored(tmp_path: Path, surv
     truth = pl.read_parquet(tmp_path / "test/truth.parquet")
     scores = baseline_scores(table, truth)
     for column, label in METHODS.items():
-        assert scores[label] == period_scores(np.full(8, 7.0), some[column].to_numpy())
+        expected = period_scores(np.full(8, 7.0), some[column].to_numpy())
+        assert scores[label] | {"within_10pct_interval": None} == expected | {"within_10pct_interval": None}
         assert scores[label]["n"] == 8
 
 
@@ -148,7 +150,9 @@ def test_training_stars_without_a_period_are_an_error(tmp_path: Path, survey: Su
 
 def write_sample(folder: Path, light_curves: LightCurves, period_days: list[float | None]) -> None:
     """A sample whose test and training stars are these."""
-    truth = pl.DataFrame({"star_id": light_curves.star_id, "period_days": pl.Series(period_days, dtype=pl.Float64)})
+    periods = pl.Series(period_days, dtype=pl.Float64)
+    names = list(light_curves.star_id)
+    truth = pl.DataFrame({"star_id": names, "template": names, "period_days": periods})
     for split in ("test", "train"):
         write_shard(folder / split / "part-00000.parquet", light_curves)
         truth.write_parquet(folder / split / "truth.parquet")
@@ -178,14 +182,18 @@ def test_simple_methods_are_scored_by_kind_of_star_against_the_truth_of_the_same
 ) -> None:
     truth = pl.read_parquet(project.build / "injected" / sample / "test/truth.parquet")
     periods = {row["star_id"]: row["period_days"] for row in truth.rows(named=True)}
-    table = pl.read_parquet(project.build / "baselines" / f"{sample}.parquet").sample(fraction=1.0, shuffle=True,
-    seed=3) written = read_json(project.root / "metrics/periods/baselines" / f"{sample}.json")
+    table = pl.read_parquet(project.build / "baselines" / f"{sample}.parquet")
+    table = table.sample(fraction=1.0, shuffle=True, seed=3)
+    written = read_json(project.root / "metrics/periods/baselines" / f"{sample}.json")
     assert set(written) == set(truth.filter(pl.col("period_days").is_not_null())["stars"]), "no constant star"
     for kind, scores in written.items():
-        mine = table.filter(pl.col("star_id").is_in(truth.filter(stars=kind)["star_id"].to_list()))
+        mine = table.join(truth.filter(stars=kind).select("star_id", "template"), on="star_id")
         true_period = np.array([periods[star] for star in mine["star_id"]])
         for column, label in METHODS.items():
-            assert scores[label] == json.loads(json.dumps(period_scores(true_period, mine[column].to_numpy())))
+            period = mine[column].to_numpy()
+            interval = fraction_interval(within(period, true_period, 0.1), mine["template"].to_numpy())
+            expected = period_scores(true_period, period) | {"within_10pct_interval": interval}
+            assert scores[label] == json.loads(json.dumps(expected))
             assert scores[label]["n"] == mine.height > 0
         assert scores.keys() == set(METHODS.values())
         assert json.loads(json.dumps(baseline_scores(table, truth.filter(stars=kind)))) == scores

@@ -77,15 +77,23 @@ def test_table_3_is_scored_on_stars_of_its_own_templates(copied: Any) -> None:
         assert row["coverage"] == scores["members"]["coverage"] and len(row["coverage"]) == 2
 
 
-def test_of_one_network_table_3_has_its_own_coverage() -> None:
+def test_a_row_of_table_3_is_what_each_network_says_by_itself() -> None:
+    """On its own template set, where stars of that have periods; without such a test there is no row."""
     periods = {
         "variants": {"only": {"sample": "s", "published": 4.0}},
-        "samples": {"s": {"parts": [{"templates": "t", "stars": "paper"}]}},
+        "samples": {"s": {"parts": [{"templates": "t", "stars": "constant"}, {"templates": "t", "stars": "paper"}]}},
         "tests": ["s"],
     }
-    scores = {"coverage": 0.3, "trusted_within_10pct": 0.7, "within_10pct": 0.2}
-    (row,) = table3(periods, {"only": {"tests": {"s/paper": scores}}})
-    assert (row["coverage"], row["trusted_within_10pct"]) == ([0.3], [0.7])
+    each = {"coverage": [0.3, 0.1], "trusted_within_10pct": [0.7, None]}
+    scores = {"coverage": 0.4, "trusted_within_10pct": 0.6, "within_10pct": 0.2, "members": each}
+    tests = {"s/constant": {"false_periods": {}}, "s/paper": scores}
+    (row,) = table3(periods, {"only": {"tests": tests}})
+    assert {name: row[name] for name in each} == each
+    assert (row["published"], row["within_10pct"], row["test"]) == (0.04, 0.2, "s/paper")
+    elsewhere = {"o": {"parts": [{"templates": "other", "stars": "paper"}]}}
+    assert (
+        table3(periods | {"samples": periods["samples"] | elsewhere, "tests": ["o"]}, {"only": {"tests": tests}}) == []
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -101,7 +101,8 @@ def test_several_models_measure_as_each_alone(project: Any, tables: dict[str, pl
 
 def test_the_split_that_is_asked_for(project: Any) -> None:
     truth = pl.read_parquet(project.build / "injected/broad/validation/truth.parquet")
-    (table,) = measure_split([project.build / "calibrated/period-axis"], project.build / "injected/broad", "validation")
+    content, injected = project.build / "calibrated/period-axis", project.build / "injected/broad"
+    (table,) = measure_split([content], injected, "validation", engine=ALONE)
     assert table["star_id"].to_list() == sorted(truth["star_id"])
 
 

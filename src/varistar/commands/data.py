@@ -173,7 +173,7 @@ def simulate(
     accelerator: AcceleratorName = None,
     root: Root = None,
 ) -> None:
-    """Simulate spotted stars and inject them into the survey's noise.
+    """Inject a sample's simulated stars into the survey's noise.
 
     This is the training sample of params.yaml, in any size, outside the pipeline: train, validation, calibration and
     test, each with its truth. What was interrupted goes on when the same command is given again.

@@ -83,7 +83,7 @@ def difference(
     second: Annotated[str, typer.Argument(help="Another.")],
     root: Root = None,
 ) -> None:
-    """How much better one variant is than another on the same test stars.
+    """How much better one variant is than another.
 
     The differences are paired, star by star, with the 95% interval of a bootstrap that keeps the examples of a template
     together. Both variants must have been evaluated on this machine.

@@ -16,8 +16,9 @@ class FitSettings(Settings):
         `onecycle` rises to `learning_rate` and falls to zero within `max_epochs`, `cosine` falls from there.
     patience : epochs without a better validation loss before training stops.
     shuffle : False repeats the same order in every epoch, as the released code does (AMB-13).
-    precision : `mixed` computes the network in bfloat16 beside float32 on a processor too, which takes a third of the
-        time where it has instructions for that, and rounds coarser; on CUDA it is always mixed.
+    precision : `mixed` computes the network in bfloat16 beside float32 on a processor too, which takes a third (wide
+        networks) to two thirds of the time where it has instructions for that, and rounds coarser; on CUDA it is always
+        mixed.
     threads : processor threads; results are equal to the bit for equal numbers of threads only. Two threads on a busy
         machine wait for each other and are slower than one.
     """

@@ -6,7 +6,8 @@ star that turns within a day it knows the alias only, where its periods begin at
 light curve can tell them apart if the signal is strong: each candidate has its highest Lomb-Scargle power near its
 frequency, and an alias whose power is the larger replaces the answer, provided that it explains a least share of the
 variance. Of weak signals the noise decides which peak is higher, and spots that come and go move power about: that
-share is chosen on simulated stars (`choose_share`), where the truth is known.
+share is chosen on simulated stars (`choose_share`), where the truth is known. Catalogs do not arbitrate; the benchmark
+on real stars does.
 """
 
 from itertools import pairwise
@@ -90,8 +91,8 @@ def find_rivals(lightcurves: LightCurves, period: NDArray, trend: float = 40.0) 
 
 
 def find_rival(time: NDArray, flux: NDArray, flux_err: NDArray, period: float) -> Rival:
-    """The alias of an answer [d] with the highest power; of power 0 where there is none to be had."""
-    if not np.isfinite(period) or len(time) < 2 or np.ptp(time) == 0:
+    """The alias of an answer [d] with the highest power; of power 0 where there is none, or beyond 30 d."""
+    if not period <= LONGEST or len(time) < 2 or np.ptp(time) == 0:
         return Rival(np.nan, 0.0, 0.0)
     frequency = 1 / period
     half_width = max(WIDTH * frequency, RESOLUTION / float(np.ptp(time)))
@@ -106,11 +107,10 @@ def find_rival(time: NDArray, flux: NDArray, flux_err: NDArray, period: float) -
 def choose_share(
     period: NDArray, true_period: NDArray, rivals: list[Rival], most_cost: float = MOST_COST
 ) -> tuple[float, float, float]:
-    """The least share that does most good among those that do little harm.
+    """The lowest share that does little harm, and so, of those that do, the one that does most good.
 
     Of each share, the gain is the fraction of stars that arbitration puts right, the cost that of those it puts wrong.
-    Shares with a cost of at most `most_cost` are allowed, the largest gain is taken, and of equal ones the largest
-    share, which changes fewest answers.
+    Both grow as the share falls; the lowest is taken whose cost is at most `most_cost`.
 
     Parameters
     ----------
@@ -120,21 +120,23 @@ def choose_share(
 
     Returns
     -------
-    share, gain and cost; (`NO_SHARE`, 0, 0) where no share puts a star right at that cost.
+    share, gain and cost; (`NO_SHARE`, 0, 0) where even the strongest rival costs too much, or there is none.
     """
     known = np.isfinite(true_period)
+    if not known.any():
+        return NO_SHARE, 0.0, 0.0
     alias, power, own_power = (np.array(column)[known] for column in zip(*rivals, strict=True))
     before = within(period[known], true_period[known], 0.1)
     after = within(alias, true_period[known], 0.1)
     won = np.flatnonzero(power > own_power)
     won = won[np.argsort(-power[won], kind="stable")]
-    # Row k is what happens when the k + 1 strongest rivals that win are let through.
+    # Entry k is what happens when the k + 1 strongest rivals that win are let through.
     gain, cost = (np.cumsum(changed[won]) / known.sum() for changed in (after & ~before, before & ~after))
-    allowed = np.flatnonzero(cost <= most_cost)
-    if not len(allowed) or gain[allowed].max() == 0:
+    allowed = int(np.searchsorted(cost, most_cost, side="right"))
+    if not allowed:
         return NO_SHARE, 0.0, 0.0
-    best = int(allowed[np.argmax(gain[allowed])])
-    return float(np.nextafter(power[won[best]], 0)), float(gain[best]), float(cost[best])
+    weakest = allowed - 1
+    return float(np.nextafter(power[won[weakest]], 0)), float(gain[weakest]), float(cost[weakest])
 
 
 def _decide(period: float, rival: Rival, least_share: float) -> float:

@@ -26,7 +26,8 @@ from varistar.spectra.periodogram import lombscargle_peak_batch
 from varistar.surveys.definition import Survey
 
 from .cleaning import clean, without_trend
-from .scores import best_constant, period_scores
+from .scores import best_constant, period_scores, within
+from .verdict import fraction_interval
 
 NODES, PERIODS, TRADEOFF = 128, 128, 2.0
 HARMONICS = 3
@@ -108,11 +109,17 @@ def baseline_scores(table: pl.DataFrame, truth: pl.DataFrame) -> dict[str, dict[
     Parameters
     ----------
     table : as `build_baselines` gives it.
-    truth : `star_id` and `period_days` of these stars or some of them; those without a period (null) are not scored.
+    truth : `star_id`, `template` and `period_days` of these stars or some of them; those without a period (null) are
+        not scored. Intervals keep the examples of a template together.
     """
-    both = table.join(truth.select("star_id", "period_days"), on="star_id", how="left")
-    true_period = both["period_days"].to_numpy()
-    return {label: period_scores(true_period, both[column].to_numpy()) for column, label in METHODS.items()}
+    both = table.join(truth.select("star_id", "template", "period_days").drop_nulls(), on="star_id")
+    true_period, template = both["period_days"].to_numpy(), both["template"].to_numpy()
+    scores = {}
+    for column, label in METHODS.items():
+        period = both[column].to_numpy()
+        scores[label] = period_scores(true_period, period)
+        scores[label]["within_10pct_interval"] = fraction_interval(within(period, true_period, 0.1), template)
+    return scores
 
 
 def main(name: str) -> None:
@@ -123,7 +130,9 @@ def main(name: str) -> None:
     table = build_baselines(injected, survey)
     with atomic_path(root / "build/periods/baselines" / f"{name}.parquet") as temporary:
         table.write_parquet(temporary, compression="zstd")
-    truth = pl.read_parquet(injected / "test/truth.parquet", columns=["star_id", "stars", "period_days"], glob=False)
+    truth = pl.read_parquet(
+        injected / "test/truth.parquet", columns=["star_id", "stars", "template", "period_days"], glob=False
+    )
     kinds = truth.drop_nulls("period_days").partition_by("stars", as_dict=True)
     scores = {str(kind): baseline_scores(table, stars) for (kind,), stars in kinds.items()}
     write_json(root / "metrics/periods/baselines" / f"{name}.json", scores)

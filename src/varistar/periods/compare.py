@@ -48,6 +48,9 @@ def compare(root: Path) -> dict[str, Any]:
             if test.partition("/")[0] != sample:
                 continue
             rows = {name: report["tests"][test] for name, report in everything.items() if test in report["tests"]}
+            # what the study measured on other stars, at another size, is no row of this table
+            version = next(report["tests"][test] for report in metrics.values() if test in report["tests"])["test_set"]
+            rows = {name: scores for name, scores in rows.items() if scores["test_set"] == version}
             if "false_periods" in next(iter(rows.values())):
                 silent[test] = {name: scores["false_periods"] for name, scores in rows.items()}
                 continue
@@ -79,22 +82,26 @@ def choose_challenger(metrics: dict[str, dict[str, Any]]) -> str:
 def table3(periods: dict[str, Any], metrics: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of Table 3 that have been measured, in order: published predictive efficiency and ours.
 
-    As in the paper, a row is scored on stars of its own template set.
+    As in the paper, a row is scored on stars of its own template set, and by each network's own widths, not calibrated.
+    A row whose template set has no test is left out.
     """
     rows = []
     for name, variant in (periods["variants"] | periods.get("study", {})).items():
         if "published" not in variant or name not in metrics:
             continue
         templates = periods["samples"][variant["sample"]]["parts"][0]["templates"]
-        test = next(
+        candidates = (
             f"{sample}/{part['stars']}"
             for sample in periods["tests"]
             for part in periods["samples"][sample]["parts"]
             if part["templates"] == templates
         )
-        scores = metrics[name]["tests"][test]
-        alone = {key: [scores[key]] for key in ("coverage", "trusted_within_10pct")}
-        each = scores.get("members", alone)
+        tests = metrics[name]["tests"]
+        test = next((test for test in candidates if "coverage" in tests.get(test, {})), None)
+        if test is None:
+            continue
+        scores = tests[test]
+        each = scores["members"]
         rows.append(
             {
                 "name": name,

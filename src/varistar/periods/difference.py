@@ -9,6 +9,7 @@ from varistar.experiments.gates import Difference, paired_bootstrap
 from varistar.foundation.errors import DataError
 
 from .scores import within
+from .variants import section_of
 from .verdict import SEED
 
 TOLERANCES = {"within_10pct": 0.1, "within_20pct": 0.2}
@@ -25,6 +26,8 @@ def differences(root: Path, first: str, second: str) -> dict[str, dict[str, Diff
     ------
     DataError
         When a variant has not been evaluated here, or the two were measured on different stars.
+    ConfigError
+        When there is no such variant.
     """
     one, other = (_measured(root, name) for name in (first, second))
     both = one.join(other, on=["test", "star_id"], suffix="_other", maintain_order="left")
@@ -62,8 +65,10 @@ def difference_lines(found: dict[str, dict[str, Difference]]) -> list[str]:
 
 def _measured(root: Path, name: str) -> pl.DataFrame:
     path = root / "build/periods/measured" / f"{name}.parquet"
+    command = {"variants": f"dvc repro evaluate@{name}", "study": f"dvc repro study/dvc.yaml:evaluate@{name}"}
+    how = command[section_of(root, name)]
     if not path.exists():
-        raise DataError(f"{path}: '{name}' has not been evaluated here; `dvc repro evaluate@{name}` does")
+        raise DataError(f"{path}: '{name}' has not been evaluated here; `{how}` does")
     return pl.read_parquet(
         path, columns=["test", "star_id", "template", "period", "true_period", "shown_period"], glob=False
     )

@@ -52,21 +52,21 @@ def evaluate_variant(
 
     Returns
     -------
-    by `sample/stars`, the measurements, and the scores; where a variant has several members, `members` among these.
+    by `sample/stars`, the measurements, and the scores; `members` among these holds what each network scores by itself,
+    with its own widths.
     """
     each = sorted(members.iterdir(), key=lambda path: int(path.name))
-    several = each if len(each) > 1 else []
     tables: dict[str, pl.DataFrame] = {}
     scores: dict[str, dict[str, Any]] = {}
     for sample in samples:
-        measured = measure_split([content, *several], injected / sample, accelerator=accelerator)
+        measured = measure_split([content, *each], injected / sample, accelerator=accelerator)
         apart = [split_by_stars(table) for table in measured]
         version = folder_hash(injected / sample / "test")
         for stars, table in apart[0].items():
             test = f"{sample}/{stars}"
             tables[test] = table
             scores[test] = {"test_set": version} | scores_of(table)
-            if several and not table["true_period"].is_nan().all():
+            if not table["true_period"].is_nan().all():
                 scores[test]["members"] = members_scores([member[stars] for member in apart[1:]])
     return tables, scores
 
@@ -113,7 +113,7 @@ def publish(
 
 
 def _test_to_draw(scores: Mapping[str, dict[str, Any]], sample: str) -> str:
-    """The largest test of stars with a period, on the variant's own sample where that is a test."""
+    """The largest test of stars with a period, on this sample where it has one."""
     with_period = [test for test in scores if "within_10pct" in scores[test]]
     own = [test for test in with_period if test.partition("/")[0] == sample]
     return max(own or with_period, key=lambda test: scores[test]["n"])
@@ -125,7 +125,7 @@ def _numbers(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     for key, value in scores.items():
         if isinstance(value, Mapping):
             found |= _numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, float):
+        elif isinstance(value, float | int):
             found[f"{prefix}{key}".replace("<", "below ").replace(">=", "from ")] = value
     return found
 

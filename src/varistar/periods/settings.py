@@ -47,7 +47,7 @@ class PeriodsSettings(Settings):
     ----------
     tests : samples on whose test sets every variant is evaluated.
     variants : what every rebuild trains.
-    study : what `dvc repro study` trains, the rows of the paper's Table 3 among it; names differ from `variants`.
+    study : what `make study` trains, the rows of the paper's Table 3 among it; names differ from `variants`.
     """
 
     survey: str

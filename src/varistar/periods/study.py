@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Tests of the ablations and curves: spots as the paper has them, and spots that live long.
 TESTS = ("clump/paper", "broad/long_lived")
-PAPERS = "the paper's image"
+IMAGES = "networks of images"
 
 
 def draw_study(root: Path) -> "dict[str, Figure]":
@@ -44,10 +44,12 @@ def draw_study(root: Path) -> "dict[str, Figure]":
     rows = table3(periods, reports)
     figures = {"table3": table3_figure(rows, "Table 3: predictive efficiency, published and here")}
     tables = {row["name"]: _measured(root, row["name"], row["test"]) for row in rows}
-    captions = {row["name"]: _caption(row) for row in rows}
+    captions = {row["name"]: f"published efficiency {row['published']:.2%}" for row in rows}
     here = {name: table for name, table in tables.items() if table is not None}
     figures["panels"] = panels_figure(here, captions, "Predicted against true period; orange and blue are trusted")
     for test in TESTS:
+        if not any(test in report["tests"] for report in reports.values()):
+            continue
         name = test.replace("/", "-")
         figures[f"ablation-{name}"] = ablation_figure(_ablations(root, periods, reports, test), test)
         figures[f"coverage-{name}"] = coverage_figure(_curves(root, reports, test), test)
@@ -69,30 +71,28 @@ def _measured(root: Path, name: str, test: str) -> pl.DataFrame | None:
     return pl.read_parquet(path, glob=False).filter(test=test) if path.exists() else None
 
 
-def _caption(row: dict[str, Any]) -> str:
-    here = sum(row["coverage"]) / len(row["coverage"])
-    return f"published {row['published']:.2%}, here {here:.2%}"
-
-
 def _ablations(
     root: Path, periods: dict[str, Any], reports: dict[str, dict[str, Any]], test: str
 ) -> list[dict[str, Any]]:
     """Every network, those of the paper's image first, and the simple methods."""
     rows = []
     for name, report in reports.items():
+        if test not in report["tests"]:
+            continue
         variant = periods["variants"].get(name) or periods["study"][name]
-        group = PAPERS if variant["network"].get("trunk") == "image" else "ours"
+        group = IMAGES if variant["network"].get("trunk") == "image" else "others"
         rows.append({"group": group, "variant": name, "baseline": False, **report["tests"][test]})
     sample, _, stars = test.partition("/")
     simple = read_json(root / "metrics/periods/baselines" / f"{sample}.json")[stars]
     rows += [{"group": "simple methods", "variant": name, "baseline": True, **row} for name, row in simple.items()]
-    return sorted(rows, key=lambda row: (row["group"] != PAPERS, row["baseline"], -row["within_10pct"]))
+    return sorted(rows, key=lambda row: (row["group"] != IMAGES, row["baseline"], -row["within_10pct"]))
 
 
 def _curves(root: Path, reports: dict[str, dict[str, Any]], test: str) -> dict[str, Any]:
     """Coverage against accuracy of the best networks of each kind that were measured here."""
     curves: dict[str, Any] = {}
-    for name in sorted(reports, key=lambda name: -reports[name]["tests"][test]["within_10pct"]):
+    tested = [name for name in reports if test in reports[name]["tests"]]
+    for name in sorted(tested, key=lambda name: -reports[name]["tests"][test]["within_10pct"]):
         table = _measured(root, name, test)
         if table is not None and len(curves) < 6:
             right = within(table["period"].to_numpy(), table["true_period"].to_numpy(), 0.1)

@@ -34,7 +34,7 @@ from .reliability import accuracy_at_coverage
 from .scores import within
 from .settings import PeriodsSettings
 from .sweep_settings import SweepSettings, Values, as_written, is_whole, value_of, with_values
-from .variants import TARGETS, Variant, read_variant
+from .variants import SECTIONS, TARGETS, Variant, read_variant
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -307,10 +307,14 @@ def _with_variant(text: str, base: str, name: str, entry: Mapping[str, Any]) -> 
     Lines are added, since writing the file anew would reflow what its author laid out.
     """
     before = YAML().load(text)
-    variants = before["periods"]["variants"]
-    if name in variants:
-        raise ConfigError(f"{PARAMS}: 'periods.variants.{name}' exists already; choose another name for the winner")
-    row, column = variants.lc.key(base)
+    sections = {section: before["periods"].get(section, {}) for section in SECTIONS}
+    for section, variants in sections.items():
+        if name in variants:
+            raise ConfigError(
+                f"{PARAMS}: 'periods.{section}.{name}' exists already; choose another name for the winner"
+            )
+    section = next(section for section, variants in sections.items() if base in variants)
+    row, column = sections[section].lc.key(base)
     lines = text.splitlines()
     end = row + 1
     for number in range(row + 1, len(lines)):
@@ -323,9 +327,9 @@ def _with_variant(text: str, base: str, name: str, entry: Mapping[str, Any]) -> 
     changed = "\n".join([*lines[:end], *added, *lines[end:]]) + "\n"
     plain = YAML(typ="safe", pure=True)
     wanted = plain.load(text)
-    wanted["periods"]["variants"][name] = dict(entry)
+    wanted["periods"][section][name] = dict(entry)
     if plain.load(changed) != wanted:
-        raise ConfigError(f"{PARAMS}: 'periods.variants' is laid out in a way to which '{name}' cannot be added")
+        raise ConfigError(f"{PARAMS}: 'periods.{section}' is laid out in a way to which '{name}' cannot be added")
     validate(PeriodsSettings, wanted["periods"], f"{PARAMS}: periods")
     return changed
 

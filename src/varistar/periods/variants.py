@@ -29,8 +29,8 @@ class NetworkSettings(Settings):
         along time and reads binned light curves.
     filters : channels of the three convolutions, or of the three blocks.
     dropout : probability.
-    noise : standard deviation of the Gaussian noise that training adds to the inputs of `period_axis` and `nights`,
-        in units of each channel's own.
+    noise : standard deviation of the Gaussian noise that training adds to the inputs, in units of each channel's own
+        for `period_axis`, of a star's scatter for `nights`.
     head : `laplace` (published) or `distribution`.
     maximum_period : unit of the Laplace head's output [d] (AMB-10).
     sigma : what the Laplace head's second output means: the standard deviation, sqrt(2) times the Laplace scale, as in

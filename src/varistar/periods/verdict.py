@@ -28,6 +28,7 @@ from .scores import (
     harmonic_confusion,
     interval_coverage,
     period_scores,
+    wilson_interval,
     within,
 )
 
@@ -65,14 +66,14 @@ def scores_of(table: pl.DataFrame) -> dict[str, Any]:
     right = within(period, true_period, 0.1)
     scores = period_scores(true_period, period, sigma)
     template = table["template"].to_numpy()
-    scores["within_10pct_interval"] = _interval(right, template)
+    scores["within_10pct_interval"] = fraction_interval(right, template)
     surest = np.argsort(-p, kind="stable")[: max(round(PAPERS_COVERAGE * len(p)), 1)]
     shown = within(period, table["shown_period"].to_numpy(), 0.1)
     sure = p > SURE
     return scores | {
         "shown_within_10pct": round(float(shown.mean()), 6),
         "within_10pct_at_19.8pct_coverage": accuracy_at_coverage(p, right, PAPERS_COVERAGE),
-        "within_10pct_at_19.8pct_coverage_interval": _interval(right[surest], template[surest]),
+        "within_10pct_at_19.8pct_coverage_interval": fraction_interval(right[surest], template[surest]),
         "coverage_at": {f"{accuracy:.2f}": coverage_at_accuracy(p, right, accuracy) for accuracy in ACCURACIES},
         "area_under_risk_coverage": area_under_risk_coverage(p, right),
         "reported": {"coverage": float(sure.mean()), "within_10pct": float(right[sure].mean()) if sure.any() else None},
@@ -93,10 +94,17 @@ def scores_of(table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _interval(right: NDArray[np.bool_], template: NDArray) -> tuple[float, float]:
-    """95% of the fraction that is right; 0 to 1 where all share one template, which says nothing of stars on others."""
-    _, low, high = cluster_bootstrap(right, template, SEED)
-    return (0.0, 1.0) if np.isnan(low) else (low, high)
+def fraction_interval(right: NDArray[np.bool_], template: NDArray) -> tuple[float, float]:
+    """95% of the fraction that is right, with the examples of a template kept together.
+
+    Where all are right, or none, a bootstrap sees no chance; the Wilson interval of as many examples as there are
+    templates stands for it. 0 to 1 where all share one template, which says nothing of stars on others.
+    """
+    fraction, low, high = cluster_bootstrap(right, template, SEED)
+    groups = len(np.unique(template))
+    if groups == 1:
+        return 0.0, 1.0
+    return (low, high) if low < high else wilson_interval(round(fraction * groups), groups)
 
 
 def members_scores(tables: Sequence[pl.DataFrame]) -> dict[str, list[float | None]]:
