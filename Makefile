@@ -62,7 +62,7 @@ push: $(INSTALLED) ## store data, champion and catalog in the in-repo store
 status: $(INSTALLED) ## say whether data, pipeline and champion are in order
 	@varistar status
 
-real-data: $(INSTALLED) ## networks trained on real ASAS-SN noise, and the table of docs/real-data.md
+real-data: $(INSTALLED) ## networks trained on real noise of ASAS-SN and ZTF, and docs/real-data.md
 	python benchmarks/real_periods.py
 
 benchmark: $(INSTALLED) ## kernels against the published loops, the whole chain, training; about ten minutes
