@@ -420,7 +420,7 @@ def test_weights_that_do_not_fit(model: Path, refuses_model: Callable[[], str]) 
         ),
         (
             lambda spec: spec["calibration"].update(stretch="wide"),
-            "model.json: calibration: 'stretch' must be a positive number, not 'wide'",
+            "model.json: calibration: 'stretch' must be a finite number, not 'wide'",
         ),
         (
             lambda spec: spec["calibration"].update(stretch=-1.0),

@@ -559,14 +559,14 @@ def test_status_follows_the_pipeline(
 
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "--quiet", "--no-scm"], check=True)
-    (project / "dvc.yaml").write_text(
-        "stages: {completeness: {cmd: cp in.txt out.txt, deps: [in.txt], outs: [out.txt]}}\n"
-    )
+    last = ("compare", "illustrate", "completeness")
+    stages = (f"{name}: {{cmd: cp in.txt {name}.txt, deps: [in.txt], outs: [{name}.txt]}}" for name in last)
+    (project / "dvc.yaml").write_text(f"stages: {{{', '.join(stages)}}}\n")
     (project / "in.txt").write_text("1")
     crown(project, period_model)
     answer = varistar("status")
     assert answer.code == 1
-    assert answer.out.startswith("pipeline: `dvc repro` would run completeness\nchampion: ")
+    assert answer.out.startswith("pipeline: `dvc repro` would run compare, illustrate, completeness\nchampion: ")
     subprocess.run([*dvc, "repro", "--quiet"], check=True)
     answer = varistar("status")
     assert (answer.code, answer.err) == (0, "")

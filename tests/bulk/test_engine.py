@@ -43,6 +43,13 @@ def test_equal_items_are_worked_on_each(pieces: ModuleType, engine: Engine) -> N
     assert list(run_items(pieces.square, [4, 4, 4], engine)) == [(4, 16)] * 3
 
 
+def test_the_environment_stays_as_it_was(pieces: ModuleType, engine: Engine) -> None:
+    """What workers shall inherit is theirs alone."""
+    before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    assert len(list(run_items(pieces.square, [2, 3], engine))) == 2
+    assert {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"} == before
+
+
 def test_bad_luck_gets_a_second_chance(pieces: ModuleType, engine: Engine, tmp_path: Path) -> None:
     items = [str(tmp_path / name) for name in "abc"]
     assert sorted(run_items(pieces.moody, items, engine)) == [(item, item[-1]) for item in items]

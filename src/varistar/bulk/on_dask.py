@@ -5,6 +5,7 @@ Workers must see the same files under the same names, and have the same varistar
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def _connected(workers: int, address: str | None, package: str) -> Iterator["Cli
     with ExitStack() as stack:
         if address is None:
             stack.enter_context(dask.config.set(LOCAL_CLUSTER))
+            stack.enter_context(_own_environment())
             try:
                 cluster = LocalCluster(
                     n_workers=workers,
@@ -87,6 +89,20 @@ def _connected(workers: int, address: str | None, package: str) -> Iterator["Cli
             raise ConfigError(f"no Dask scheduler answers at '{address}': {reason}") from None
         _require_workers(client, address, package)
         yield client
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Dask sets what its workers shall inherit in this process, and leaves it there."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in {*ONE_THREAD, "PYTHONHASHSEED"}:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                os.environ.pop(name, None)
 
 
 def _require_workers(client: "Client", address: str, package: str) -> None:
