@@ -140,7 +140,12 @@ def test_the_calibrated_network_gives_the_heads_answer_and_an_honest_probability
         plain = CalibratedNetwork(inner, 1.7)(batch)
     p = answer.p_within_10pct.double().numpy()
     np.testing.assert_allclose(served.p_within_10pct, special.expit(0.6 * special.logit(p) - 1.1), rtol=1e-4)
-    for name in set(Answer._fields) - {"p_within_10pct"}:
+    honest = served.p_within_10pct
+    others = {"second_p", "p_half", "p_double"}
+    for name in others:  # the odds against the first, unless too little is left
+        kept = torch.minimum(getattr(answer, name) * honest / answer.p_within_10pct, 1 - honest)
+        torch.testing.assert_close(getattr(served, name), kept, rtol=1e-4, atol=1e-6)
+    for name in set(Answer._fields) - {"p_within_10pct"} - others:
         torch.testing.assert_close(getattr(served, name), getattr(answer, name), equal_nan=True)
     torch.testing.assert_close(plain, torch.stack(answer, dim=1), rtol=1e-4, atol=1e-6, equal_nan=True)
 

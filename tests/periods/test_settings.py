@@ -107,6 +107,11 @@ def test_the_replica_is_the_papers_training() -> None:
             {"variants__period-axis__network__head": "gauss"},
             r"'variants\.period-axis\.network\.head'",
         ),
+        (
+            {"variants__period-axis__network__trunk": "image"},
+            r"variants\.period-axis\.network: a representation of the kind 'statistics' is read by the trunk 'period_",
+        ),
+        ({"variants__period-axis__network__bins": 100}, r"variants\.period-axis\.network: .* over the 162 bins of its"),
     ],
 )
 def test_what_is_wrong_is_named(changes: dict[str, Any], sentence: str) -> None:

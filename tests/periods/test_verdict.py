@@ -9,7 +9,7 @@ import pytest
 
 from varistar.experiments.gates import cluster_bootstrap
 from varistar.foundation.files import write_json
-from varistar.periods.verdict import ACCURACIES, SEED, members_scores, scores_of, split_by_stars
+from varistar.periods.verdict import ACCURACIES, SEED, members_scores, mixture_scores, scores_of, split_by_stars
 
 #: Of six stars of 10 d the periods found, and how sure of them one is.
 FOUND = {"period": [10.5, 9.2, 5.0, 20.0, 10.0, 2.0], "p_within_10pct": [0.9, 0.8, 0.7, 0.3, 0.6, 0.1]}
@@ -199,3 +199,37 @@ def flat(scores: Any, prefix: str = "") -> dict[str, float]:
         pairs = scores.items() if isinstance(scores, dict) else enumerate(scores)
         return {key: value for name, below in pairs for key, value in flat(below, f"{prefix}.{name}").items()}
     return {} if scores is None else {prefix.removeprefix("."): scores}
+
+
+def test_thresholds_come_from_the_calibration_stars_and_are_kept_on_the_others() -> None:
+    """A hundred stars, the surest right: on the test the same confidences are worth less, and that is what is told."""
+    sure = np.linspace(0.99, 0.0, 100)
+    calibration = stars(100, period=[10.0] * 71 + [5.0] * 29, p_within_10pct=sure)
+    no_period = [True, False] * 20 + [False] * 60
+    test = stars(
+        100,
+        period=[10.0] * 50 + [5.0] * 50,
+        true_period=[math.nan if none else 10.0 for none in no_period],
+        p_within_10pct=sure,
+    )
+    found = mixture_scores(calibration, test)
+    assert found["n"] == 100
+    right = np.array([place < 50 and not none for place, none in enumerate(no_period)])
+    # 71 of 71 are right, and so are 71 of the 78 for 90% and 71 of 80 for 88%
+    for accuracy, taken in {"0.71": 100, "0.88": 80, "0.90": 78, "0.95": 74}.items():
+        row = found["at_accuracy"][accuracy]
+        assert row["threshold"] == pytest.approx(sure[taken - 1]), accuracy
+        assert row["coverage"] == taken / 100
+        assert row["within_10pct"] == pytest.approx(right[:taken].mean())
+        low, high = row["within_10pct_interval"]
+        assert low < row["within_10pct"] < high
+    bins = np.array_split(np.arange(100)[::-1], 10)
+    expected = np.mean([abs(sure[mine].mean() - right[mine].mean()) for mine in bins])
+    assert found["calibration_error"] == pytest.approx(expected)
+
+
+def test_where_no_threshold_is_good_enough_no_star_is_taken() -> None:
+    wrong = stars(40, period=[5.0] * 40, p_within_10pct=np.linspace(0.9, 0.1, 40))
+    for row in mixture_scores(wrong, wrong)["at_accuracy"].values():
+        nothing = {"threshold": None, "coverage": 0.0, "within_10pct": None, "within_10pct_interval": None}
+        assert row == nothing

@@ -30,7 +30,7 @@ from .measured import measure_split
 from .reliability import pit_histogram, reliability_table, risk_coverage
 from .scores import period_scores, within
 from .variants import read_variant, section_of
-from .verdict import members_scores, scores_of, split_by_stars
+from .verdict import members_scores, mixture_scores, scores_of, split_by_stars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,6 +127,8 @@ def _numbers(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
             found |= _numbers(value, f"{prefix}{key}.")
         elif isinstance(value, float | int):
             found[f"{prefix}{key}".replace("<", "below ").replace(">=", "from ")] = value
+        elif key.endswith("_interval") and value is not None:
+            found |= _numbers(dict(zip(("low", "high"), value, strict=True)), f"{prefix}{key}.")
     return found
 
 
@@ -142,11 +144,15 @@ def main(name: str) -> None:
     everything = pl.concat([table.with_columns(test=pl.lit(test)) for test, table in tables.items()])
     with atomic_path(build / "measured" / f"{name}.parquet") as temporary:
         everything.write_parquet(temporary, compression="zstd")
+    (calibration,) = measure_split([content], injected / chosen_on, "calibration", accelerator=accelerator)
+    of_sample = everything.filter(pl.col("test").str.starts_with(f"{chosen_on}/"))
+    mixture = {"sample": chosen_on} | mixture_scores(calibration, of_sample)
     report = {
         "content": content_hash(content),
         "sample": variant.sample,
         "target": variant.target,
         "validation_within_10pct": validation_score(content, injected / chosen_on, accelerator),
+        "mixture": mixture,
     }
     write_json(root / REPORTS[section_of(root, name)] / f"{name}.json", report | {"tests": scores})
     shown_on = variant.sample if variant.sample in samples else chosen_on
@@ -158,7 +164,7 @@ def main(name: str) -> None:
     }
     for key, figure in figures.items():
         save_figure(figure, root / "build/figures/periods" / name / f"{key}.png")
-    publish(root, name, content, scores, figures)
+    publish(root, name, content, scores | {"mixture": mixture}, figures)
     for test, of_test in scores.items():
         if "within_10pct" in of_test:
             print(f"{name}: {of_test['within_10pct']:.3f} of {of_test['n']} stars of {test} are within 10%")

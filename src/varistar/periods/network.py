@@ -20,10 +20,7 @@ from .heads import DistributionHead, Head, make_head
 from .nights import Nights
 from .preprocess import AnyRepresentation
 from .statistics import CHANNELS, Statistics
-from .variants import NetworkSettings
-
-#: The trunk that reads each kind of representation.
-TRUNK_OF = {"image": "image", "statistics": "period_axis", "nights": "nights"}
+from .variants import NetworkSettings, require_readable
 
 
 def build_network(settings: NetworkSettings, representation: AnyRepresentation) -> "PeriodNetwork":
@@ -34,11 +31,7 @@ def build_network(settings: NetworkSettings, representation: AnyRepresentation) 
     ConfigError
         When the trunk cannot read the representation.
     """
-    if TRUNK_OF[representation.kind] != settings.trunk:
-        raise ConfigError(
-            f"a representation of the kind '{representation.kind}' is read by the trunk "
-            f"'{TRUNK_OF[representation.kind]}', not by '{settings.trunk}'"
-        )
+    require_readable(settings, representation)
     if isinstance(representation, Statistics):
         return PeriodAxisNetwork(settings, representation)
     if isinstance(representation, Nights):
@@ -103,11 +96,6 @@ class PeriodAxisNetwork(PeriodNetwork):
     Beside every channel of `SHIFTED` stand the same channels at P/2, 2P, P/3 and 3P, and the periodogram at the day's
     alias of P. Blocks are residual and dilated; each adds the mean and maximum over all periods, for a peak means less
     the more there are. The last convolution gives each bin its logit, and what is left of all bins that of no period.
-
-    Raises
-    ------
-    ConfigError
-        When the head is no distribution over the representation's own bins.
     """
 
     SHIFTED = ("sum", "periodogram", "window")
@@ -122,12 +110,6 @@ class PeriodAxisNetwork(PeriodNetwork):
 
     def __init__(self, settings: NetworkSettings, statistics: Statistics) -> None:
         super().__init__()
-        ours, theirs = (settings.period_range, settings.bins), (statistics.period_range, statistics.bins)
-        if settings.head != "distribution" or ours != theirs:
-            raise ConfigError(
-                f"the trunk 'period_axis' gives a distribution over the {theirs[1]} bins of its representation, from "
-                f"{theirs[0][0]:g} to {theirs[0][1]:g} d; head, bins and period_range must say the same"
-            )
         self.head = make_head(settings)
         self.noise = settings.noise
         self.first, self.bins = statistics.margins[0], statistics.bins
@@ -255,7 +237,13 @@ class CalibratedNetwork(nn.Module):
         """Calibrated answers, shape (n, 10), from the network's raw output."""
         answer = self.network.head.answer(raw, self.stretch)
         honest = torch.sigmoid(self.slope * torch.logit(answer.p_within_10pct, eps=1e-6) + self.offset)
-        return torch.stack(answer._replace(p_within_10pct=honest), dim=1)
+        # the other candidates keep their odds against the first, and share what it leaves at most
+        raised = honest / answer.p_within_10pct.clamp(min=1e-6)
+        others = {
+            name: torch.minimum(raised * getattr(answer, name), 1 - honest)
+            for name in ("second_p", "p_half", "p_double")
+        }
+        return torch.stack(answer._replace(p_within_10pct=honest, **others), dim=1)
 
 
 class _Block(nn.Module):

@@ -206,20 +206,6 @@ def crps_of_histogram(
     return inside.sum(axis=1) + outside
 
 
-def crps_of_laplace(centre: ArrayLike, scale: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
-    """The continuous ranked probability score of Laplace distributions: d + b exp(-d / b) - 3 b / 4.
-
-    With d = |truth - centre| and b the scale, which is sigma / sqrt(2) (Jordan, Krueger & Lerch 2019, appendix A).
-
-    Parameters
-    ----------
-    centre, scale, truth : in one unit, each of shape (n,); scale positive. NaN gives NaN.
-    """
-    scale = np.asarray(scale, dtype=np.float64)
-    distance = np.abs(np.asarray(truth, dtype=np.float64) - np.asarray(centre, dtype=np.float64))
-    return distance + scale * np.exp(-distance / scale) - 0.75 * scale
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Is it silent where there is nothing to find?
 

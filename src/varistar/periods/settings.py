@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from varistar.experiments.fit_settings import FitSettings
 from varistar.experiments.gates import Gate
+from varistar.foundation.errors import ConfigError
 from varistar.foundation.settings import Settings
 
 from .images import ImageSettings
@@ -15,7 +16,7 @@ from .sample_settings import SampleSettings, StarSettings
 from .splits import SplitSettings
 from .sweep_settings import SweepSettings
 from .templates import TemplateSettings
-from .variants import NetworkSettings, Variant
+from .variants import NetworkSettings, Variant, require_readable
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
@@ -89,6 +90,12 @@ class PeriodsSettings(Settings):
                 raise ValueError(
                     f"images.{name} must be called {shown.sample}-{shown.representation}, after what it shows"
                 )
+        for section, variants in (("variants", self.variants), ("study", self.study)):
+            for key, variant in variants.items():
+                try:
+                    require_readable(variant.network, self.representations[variant.representation])
+                except ConfigError as error:
+                    raise ValueError(f"{section}.{key}.network: {error}") from None
         if both := self.variants.keys() & self.study.keys():
             raise ValueError(f"'{min(both)}' stands in variants and in study; its scores would be mistaken")
         if self.promotion.sample not in self.tests:

@@ -1,7 +1,7 @@
 """A variant: one network, its examples and its training, as one entry of params.yaml."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,9 @@ from varistar.experiments.fit_settings import FitSettings
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import PARAMS, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from .preprocess import AnyRepresentation
 
 Channels = Annotated[int, Field(gt=0)]
 PositiveDays = Annotated[float, Field(gt=0)]
@@ -18,6 +21,8 @@ PositiveDays = Annotated[float, Field(gt=0)]
 SECTIONS = ("variants", "study")
 #: The column of the truth that holds each kind of target [d].
 TARGETS = {"equatorial": "period_days", "shown": "effective_period_days"}
+#: The trunk that reads each kind of representation.
+TRUNK_OF = {"image": "image", "statistics": "period_axis", "nights": "nights"}
 
 
 class NetworkSettings(Settings):
@@ -62,6 +67,28 @@ class NetworkSettings(Settings):
         if self.no_period and self.head != "distribution":
             raise ValueError("no_period belongs to the distribution head; a Laplace distribution has no such class")
         return self
+
+
+def require_readable(network: NetworkSettings, representation: "AnyRepresentation") -> None:
+    """Refuse a network that cannot read its representation.
+
+    Raises
+    ------
+    ConfigError
+        When another trunk reads this kind, or a trunk along the period axis has another axis than its representation.
+    """
+    if TRUNK_OF[representation.kind] != network.trunk:
+        raise ConfigError(
+            f"a representation of the kind '{representation.kind}' is read by the trunk "
+            f"'{TRUNK_OF[representation.kind]}', not by '{network.trunk}'"
+        )
+    if representation.kind == "statistics":
+        ours, theirs = (network.period_range, network.bins), (representation.period_range, representation.bins)
+        if network.head != "distribution" or ours != theirs:
+            raise ConfigError(
+                f"the trunk 'period_axis' gives a distribution over the {theirs[1]} bins of its representation, from "
+                f"{theirs[0][0]:g} to {theirs[0][1]:g} d; head, bins and period_range must say the same"
+            )
 
 
 class Variant(Settings):

@@ -16,6 +16,7 @@ from .reliability import (
     expected_calibration_error,
     false_period_rate,
     pit_histogram,
+    threshold_for,
 )
 from .scores import (
     AMPLITUDE_EDGES,
@@ -92,6 +93,42 @@ def scores_of(table: pl.DataFrame) -> dict[str, Any]:
             "templates": by_group(table["templates"], right),
         },
     }
+
+
+def mixture_scores(calibration: pl.DataFrame, test: pl.DataFrame) -> dict[str, Any]:
+    """What `p_within_10pct` is worth on a whole sample, in which it is not known who has a period.
+
+    A star without one is never right. The thresholds are chosen on the calibration stars, so that what they give on the
+    test stars is what they promise for others.
+
+    Parameters
+    ----------
+    calibration, test : of all kinds of stars, with `period`, `true_period`, `p_within_10pct` and `template`.
+
+    Returns
+    -------
+    `n` test stars; `calibration_error`; `at_accuracy`, by the accuracy that a threshold is to reach: `threshold` (None
+    where none does) and the `coverage` and `within_10pct`, with its interval, of the test stars from it on.
+    """
+
+    def read(table: pl.DataFrame) -> tuple[NDArray, NDArray[np.bool_]]:
+        right = within(table["period"].to_numpy(), table["true_period"].to_numpy(), 0.1)
+        return table["p_within_10pct"].to_numpy(), right
+
+    p, right = read(test)
+    found: dict[str, Any] = {}
+    for accuracy in ACCURACIES:
+        threshold = threshold_for(*read(calibration), accuracy)
+        taken = p >= threshold
+        found[f"{accuracy:.2f}"] = {
+            "threshold": threshold if np.isfinite(threshold) else None,
+            "coverage": float(taken.mean()),
+            "within_10pct": float(right[taken].mean()) if taken.any() else None,
+            "within_10pct_interval": (
+                fraction_interval(right[taken], test["template"].to_numpy()[taken]) if taken.any() else None
+            ),
+        }
+    return {"n": len(p), "calibration_error": expected_calibration_error(p, right), "at_accuracy": found}
 
 
 def fraction_interval(right: NDArray[np.bool_], template: NDArray) -> tuple[float, float]:
