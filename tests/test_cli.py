@@ -18,12 +18,12 @@ from varistar.archives.fetch import Fetched
 from varistar.bulk.arrays import open_arrays
 from varistar.cli import app
 from varistar.experiments.content import content_hash
+from varistar.experiments.promotion import Outcome
 from varistar.foundation.files import write_json
 from varistar.foundation.params import read_params
 from varistar.lightcurves.readers import Format
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import LightCurves, concatenate
-from varistar.periods.promote import Outcome
 from varistar.sky.ground import StarCounts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -336,7 +336,7 @@ def test_gates_that_refuse(
     outcome = Outcome(
         ["challenger beside champion", "abc stays champion"], ["within_10pct is 0.1, at least 0.2 wanted"]
     )
-    monkeypatch.setattr("varistar.periods.promote.promote_challenger", lambda *arguments: outcome)
+    monkeypatch.setattr("varistar.experiments.promotion.promote_candidate", lambda *arguments: outcome)
     answer = varistar("promote", "periods", *options)
     assert answer.code == code
     assert answer.out == "challenger beside champion\nabc stays champion\n"

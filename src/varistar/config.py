@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from varistar.flares.settings import FlaresSettings
 from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import PARAMS, read_params
@@ -36,14 +37,16 @@ class Params(Settings):
     sectors: SectorSettings
     surveys: dict[str, Survey]
     periods: PeriodsSettings
+    flares: FlaresSettings
 
     @model_validator(mode="after")
     def _survey_exists(self) -> Self:
-        if self.periods.survey not in self.surveys:
-            raise ValueError(
-                f"periods.survey names '{self.periods.survey}', which does not exist; "
-                f"there are {', '.join(self.surveys) or 'none'}"
-            )
+        for wing, survey in (("periods", self.periods.survey), ("flares", self.flares.survey)):
+            if survey not in self.surveys:
+                raise ValueError(
+                    f"{wing}.survey names '{survey}', which does not exist; "
+                    f"there are {', '.join(self.surveys) or 'none'}"
+                )
         window = self.surveys[self.periods.survey].window
         for name, representation in self.periods.representations.items():
             if representation.window not in (None, window):

@@ -13,22 +13,31 @@ import numpy as np
 import polars as pl
 import pytest
 
-from varistar.experiments import registry
+from varistar.experiments import promotion, registry
 from varistar.experiments.content import content_hash, read_content, write_content
 from varistar.experiments.gates import paired_bootstrap
 from varistar.experiments.packaging import load_packaged
+from varistar.experiments.promotion import Outcome, promote_candidate
 from varistar.foundation.errors import RegistryError
 from varistar.foundation.files import folder_hash
 from varistar.foundation.params import read_params
 from varistar.periods.measure import PeriodMeter, served_network
 from varistar.periods.measured import measure_split
-from varistar.periods.promote import compare_on_test_set, promote_challenger, roll_back
+from varistar.periods.promote import compare_on_test_set, contest
 from varistar.periods.reliability import accuracy_at_coverage
 from varistar.periods.scores import period_scores, within
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE, AXIS = "clump-8-16-32", "period-axis"
 OPEN = {"within_10pct": {"minimum": 0.0}, "margin_over_constant_low": {"minimum": -1.0}}
+
+
+def promote_challenger(root: Path, *arguments: Any, **named: Any) -> Outcome:
+    return promote_candidate(root, contest(root), *arguments, **named)
+
+
+def roll_back(root: Path, reason: str) -> Outcome:
+    return promotion.roll_back(root, contest(root), reason)
 
 
 @pytest.fixture

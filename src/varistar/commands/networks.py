@@ -2,13 +2,28 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from varistar.foundation.errors import VaristarError
+from varistar.foundation.errors import ConfigError, VaristarError
 
-from .options import AcceleratorName, EngineName, Inputs, Root, Workers, accelerator_of, engine_of, others_go_on
+from .options import (
+    AcceleratorName,
+    EngineName,
+    Inputs,
+    Root,
+    Workers,
+    accelerator_of,
+    engine_of,
+    others_go_on,
+    project_of,
+)
+
+if TYPE_CHECKING:
+    from varistar.catalog.flares import FlareCatalogSettings
+    from varistar.experiments.promotion import Contest
+    from varistar.foundation.accelerator import Accelerator
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -113,11 +128,11 @@ def promote(
     Both are measured on the same frozen test set. The gates stand in params.yaml, under periods.promotion. When one of
     them refuses, the champion stays and the exit code is 2.
     """
-    _known_wing(wing)
+    from varistar.experiments.promotion import promote_candidate
     from varistar.foundation.params import find_root
-    from varistar.periods.promote import promote_challenger
 
-    outcome = promote_challenger(find_root(root), candidate, force, reason)
+    folder = find_root(root)
+    outcome = promote_candidate(folder, _contest(wing, folder), candidate, force, reason)
     print("\n".join(outcome.lines))
     if outcome.refusals:
         for refusal in outcome.refusals:
@@ -132,11 +147,11 @@ def champion(wing: Wing, root: Root = None) -> None:
     MLflow's aliases are set from them. On a fresh clone, whose MLflow store is empty, the champion is packaged for it
     again, under the name models:/varistar-periods@champion.
     """
-    _known_wing(wing)
+    from varistar.experiments.promotion import show_champion
     from varistar.foundation.params import find_root
-    from varistar.periods.promote import show_champion
 
-    print("\n".join(show_champion(find_root(root))))
+    folder = find_root(root)
+    print("\n".join(show_champion(folder, _contest(wing, folder))))
 
 
 @app.command()
@@ -146,11 +161,11 @@ def rollback(
     root: Root = None,
 ) -> None:
     """Make the champion before this one champion again."""
-    _known_wing(wing)
+    from varistar.experiments.promotion import roll_back
     from varistar.foundation.params import find_root
-    from varistar.periods.promote import roll_back
 
-    print("\n".join(roll_back(find_root(root), reason).lines))
+    folder = find_root(root)
+    print("\n".join(roll_back(folder, _contest(wing, folder), reason).lines))
 
 
 @app.command()
@@ -162,17 +177,32 @@ def predict(
     engine: EngineName = None,
     workers: Workers = None,
     accelerator: AcceleratorName = None,
+    stars: Annotated[
+        Path | None,
+        typer.Option(help="Flares only: a table with star_id and tmag, teff, radius; energies need the last two."),
+    ] = None,
+    recovery: Annotated[
+        Path | None,
+        typer.Option(help="Flares only: injected flares, each recovered or not; says how small a flare is found."),
+    ] = None,
     root: Root = None,
 ) -> None:
     """Measure every star with the champion, and write a catalog.
 
     Beside the catalog, a table with `.refused` in its name lists the stars and files without a row, with reasons. A
-    prediction that was interrupted goes on when the same command is given again.
+    catalog of flares has a row for each flare, and beside it tables named `.stars`, `.sectors` (rotation) and
+    `.phases`. A prediction that was interrupted goes on when the same command is given again.
     """
+    chosen = model or _champion_folder(wing, root)
+    if wing == "flares":
+        return _predict_flares(inputs, chosen, output, engine, workers, accelerator, stars, recovery, root)
     _known_wing(wing)
     from varistar.catalog.predict import predict as predict_catalog
 
-    chosen = model or _champion_folder(wing, root)
+    if stars or recovery:
+        raise ConfigError(
+            f"{'--stars' if stars else '--recovery'} is of flares; a prediction of periods has no use for it"
+        )
     done = predict_catalog(inputs, chosen, output, engine_of(engine, workers), accelerator_of(accelerator, root), print)
     if done is None:
         return others_go_on()
@@ -180,9 +210,80 @@ def predict(
     print(f"{done.refused}: {done.n_refused} refused, with reasons")
 
 
+def _predict_flares(
+    inputs: list[Path],
+    model: Path,
+    output: Path,
+    engine: str | None,
+    workers: int | None,
+    accelerator: "Accelerator | None",
+    stars: Path | None,
+    recovery: Path | None,
+    root: Path | None,
+) -> None:
+    from varistar.catalog.flares import predict_flares
+
+    done = predict_flares(
+        inputs,
+        model,
+        output,
+        engine_of(engine, workers),
+        accelerator_of(accelerator, root),
+        print,
+        stars,
+        recovery,
+        _catalog_settings(root),
+    )
+    if done is None:
+        return others_go_on()
+    print(f"{done.flares}: {done.n_flares} flares")
+    print(f"{done.beside['stars']}: {done.n_stars} stars")
+    print(f"{done.beside['refused']}: {done.n_refused} refused, with reasons")
+
+
+@app.command()
+def show(
+    star: Annotated[str, typer.Argument(help="The star's id.", metavar="STAR")],
+    inputs: Annotated[list[Path], typer.Option("--inputs", help="Light curves: a file, a shard, or a folder of them.")],
+    output: Annotated[Path, typer.Option(help="The figure, PNG.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of a flare model; by default the champion.")] = None,
+    accelerator: AcceleratorName = None,
+    root: Root = None,
+) -> None:
+    """Draw the light curve of one star, coloured by the probability of a flare, with the flares that were fitted."""
+    from varistar.figures.style import save_figure
+    from varistar.flares.show import show_star
+
+    if output.suffix != ".png":
+        raise ConfigError(f"{output}: the figure is a PNG; give --output the ending .png")
+    settings = _catalog_settings(root)
+    chosen = model or _champion_folder("flares", root)
+    figure = show_star(star, inputs, chosen, accelerator_of(accelerator, root), settings.measure if settings else None)
+    save_figure(figure, output)
+    print(f"{output}: {star}")
+
+
+def _catalog_settings(root: Path | None) -> "FlareCatalogSettings | None":
+    """How the project measures flares; outside of a project, None."""
+    from varistar.catalog.flares import read_catalog_settings
+
+    folder = project_of(root)
+    return None if folder is None else read_catalog_settings(folder)
+
+
 def _known_wing(wing: str) -> None:
     if wing != "periods":
         raise VaristarError(f"there is no wing '{wing}'; there is periods")
+
+
+def _contest(wing: str, root: Path) -> "Contest":
+    """How the networks of a wing are compared."""
+    _known_wing(wing)
+    if wing == "flares":
+        from varistar.flares.promote import contest
+    else:
+        from varistar.periods.promote import contest
+    return contest(root)
 
 
 def _champion_folder(wing: str, root: Path | None) -> Path:

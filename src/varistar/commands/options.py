@@ -42,16 +42,23 @@ def engine_of(name: str | None, workers: int | None) -> "Engine":
 
 def accelerator_of(name: Accelerator | None, root: Path | None) -> Accelerator:
     """The accelerator that the option names, else the project's; outside of a project, `auto`."""
-    from varistar.foundation.errors import ConfigError
-    from varistar.foundation.params import find_root, lookup, read_params
+    from varistar.foundation.params import lookup, read_params
 
     if name is not None:
         return name
+    folder = project_of(root)
+    return "auto" if folder is None else lookup(read_params(folder), "accelerator")
+
+
+def project_of(root: Path | None) -> Path | None:
+    """The project's folder; None outside of a project."""
+    from varistar.foundation.errors import ConfigError
+    from varistar.foundation.params import find_root
+
     try:
-        folder = find_root(root)
+        return find_root(root)
     except ConfigError:
-        return "auto"
-    return lookup(read_params(folder), "accelerator")
+        return None
 
 
 def others_go_on() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from varistar.experiments.fit_settings import FitSettings
-from varistar.experiments.gates import Gate
+from varistar.experiments.promotion import GateSettings
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.settings import Settings
 
@@ -28,17 +28,15 @@ class Preset(Settings):
     training: FitSettings
 
 
-class Promotion(Settings):
+class Promotion(GateSettings):
     """When a challenger becomes champion.
 
     Attributes
     ----------
     sample : challenger and champion are compared on this sample's test set.
-    gates : what must hold, by metric.
     """
 
     sample: str
-    gates: dict[str, Gate]
 
 
 class PeriodsSettings(Settings):

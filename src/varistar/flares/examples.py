@@ -1,0 +1,243 @@
+"""What the networks learn from: windows with and without a flare, and stretches in which each cadence is labelled.
+
+Both are cut from the same stars. Into the stretches further flares are injected, since most stars flare seldom; the
+windows hold the stars' own, as the paper's did.
+
+A cadence belongs to a flare where that adds at least `visible` times the noise, if all of the flare together stands
+out: if the root of the summed squares of its signal-to-noise ratios, which a matched filter would reach, is at least
+`found`. Below `unseen` nobody could tell, and the flare is noise. What lies between, and the tails of flares, does not
+count either way.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, NamedTuple, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from varistar.bulk.arrays import collect_arrays, write_array_shard
+from varistar.bulk.engine import Engine
+from varistar.bulk.job import Done, run_job
+from varistar.experiments.splits import Split, SplitSettings, split_stars
+from varistar.foundation.errors import one_sentence
+from varistar.foundation.files import atomic_folder, folder_hash
+from varistar.foundation.params import find_root, read_section
+from varistar.foundation.settings import Settings
+from varistar.physics.flares import Flares, flare_flux
+
+from .draws import TrainingDraw
+from .inject import inject
+from .labels import read_simulated
+from .orbits import Array, Orbit, OrbitSettings
+from .representation import PointRepresentation, make_points
+from .stars import read_orbits
+from .trend import flux_noise
+from .windows import WindowSettings, training_windows
+
+#: The splits that networks see; the test is measured from the light curves, as a catalog is.
+LEARNT: tuple[Split, ...] = ("train", "validation", "calibration")
+KINDS = ("windows", "points")
+#: A flare is looked for so far around its peak, in units of its FWHM.
+REACH = (2.0, 40.0)
+
+
+class TruthSettings(Settings):
+    """Which cadences belong to a flare; all in units of the noise.
+
+    Attributes
+    ----------
+    visible : what a flare adds at least where it is labelled.
+    tail : what it adds at least where the label does not count.
+    found, unseen : matched signal-to-noise ratio of the flare, from which on it is labelled, and below which it is not
+        there.
+    """
+
+    visible: Annotated[float, Field(gt=0)] = 1.0
+    tail: Annotated[float, Field(gt=0)] = 0.3
+    found: Annotated[float, Field(gt=0)] = 5.0
+    unseen: Annotated[float, Field(ge=0)] = 2.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not (self.tail <= self.visible and self.unseen <= self.found):
+            raise ValueError("tail must not be above visible, nor unseen above found")
+        return self
+
+
+class StretchSettings(Settings):
+    """Stretches of light curves for a network of points.
+
+    Attributes
+    ----------
+    representation : what the network reads.
+    length : cadences of a stretch; an orbit's last one is filled up with missing cadences.
+    inject : flares that are added; None adds none.
+    """
+
+    representation: PointRepresentation = PointRepresentation()
+    length: Annotated[int, Field(ge=64)] = 2048
+    inject: TrainingDraw | None = TrainingDraw()
+    truth: TruthSettings = TruthSettings()
+
+
+class ExampleSettings(Settings):
+    """Both kinds of examples."""
+
+    windows: WindowSettings = WindowSettings()
+    points: StretchSettings = StretchSettings()
+
+
+class ExamplePiece(NamedTuple):
+    """One shard of light curves, one split of its stars, and one kind of example."""
+
+    shard: Path
+    flares: Path
+    kind: str
+    split: Split
+    splits: SplitSettings
+    orbits: OrbitSettings
+    settings: ExampleSettings
+
+
+def cadence_truth(orbit: Orbit, labels: pl.DataFrame, settings: TruthSettings) -> NDArray[np.float32]:
+    """Whether each cadence belongs to a flare, and with which weight it counts, float32 (2, m).
+
+    Parameters
+    ----------
+    labels : LABELS of the orbit's star, with `tpeak`, `amplitude` and `fwhm_minutes`.
+    """
+    noise = flux_noise(orbit)
+    label = np.zeros(len(orbit), dtype=np.float32)
+    weight = orbit.good.astype(np.float32)
+    unsure = np.zeros(len(orbit), dtype=bool)
+    for tpeak, amplitude, minutes in labels.select("tpeak", "amplitude", "fwhm_minutes").iter_rows():
+        fwhm = minutes / 1440.0
+        part = slice(*np.searchsorted(orbit.time, (tpeak - REACH[0] * fwhm, tpeak + REACH[1] * fwhm)))
+        snr = np.where(
+            orbit.good[part], _light(orbit.time[part], tpeak, amplitude, fwhm, orbit.cadence) / noise[part], 0
+        )
+        matched = float(np.sqrt(np.sum(snr**2)))
+        if matched < settings.unseen:
+            continue
+        if matched >= settings.found:
+            label[part][snr >= settings.visible] = 1.0
+            label[part][snr == snr.max()] = 1.0
+        unsure[part] |= snr >= settings.tail
+    weight[unsure & (label == 0)] = 0.0
+    return np.stack([label, weight])
+
+
+def _light(time: Array, tpeak: float, amplitude: float, fwhm: float, exposure: float) -> Array:
+    one = Flares(np.array([tpeak]), np.array([amplitude]), np.array([fwhm]), np.zeros(1, np.int64))
+    return flare_flux(one, time, exposure)
+
+
+def star_stretches(
+    star_id: str, orbits: Sequence[Orbit], labels: pl.DataFrame, settings: StretchSettings
+) -> tuple[NDArray[np.float16], pl.DataFrame]:
+    """The stretches of one star, float16 (n, channels + 2, length): what the network reads, label and weight.
+
+    Returns
+    -------
+    with the stretches a table of n rows: `star_id`, `orbit` and `first`, the cadence with which each begins.
+    """
+    own = labels.filter(pl.col("star_id") == star_id)
+    if settings.inject is not None and orbits:
+        injected = inject(star_id, orbits, own, settings.inject)
+        orbits, own = injected.orbits, pl.concat([own, injected.labels])
+    length = settings.length
+    found, rows = [], []
+    for number, orbit in enumerate(orbits):
+        channels = np.concatenate(
+            [make_points(orbit, settings.representation), cadence_truth(orbit, own, settings.truth)]
+        )
+        count = -(-len(orbit) // length)
+        padded = np.zeros((len(channels), count * length), dtype=np.float16)
+        padded[:, : len(orbit)] = channels
+        found.append(padded.reshape(len(channels), count, length).swapaxes(0, 1))
+        rows += [(star_id, number, k * length) for k in range(count)]
+    shape = (0, settings.representation.channels + 2, length)
+    index = pl.DataFrame(rows, schema={"star_id": pl.String, "orbit": pl.Int32, "first": pl.Int32}, orient="row")
+    return np.concatenate([np.empty(shape, np.float16), *found]), index
+
+
+def build_examples(
+    sectors: Path,
+    kind: str,
+    orbits: OrbitSettings,
+    splits: SplitSettings,
+    settings: ExampleSettings,
+    folder: Path,
+    engine: Engine | None = None,
+) -> dict[str, int] | None:
+    """Examples of one kind from all stars of `sectors`; returns the number in each split.
+
+    A resumable job, whose work is kept beside `folder` until it is done; None in a process of an array that is not the
+    last.
+
+    Parameters
+    ----------
+    sectors : as `varistar.sky.snapshot.write_space` writes them.
+    folder : replaced; receives one array set for each split of `LEARNT`.
+    """
+    shards = sorted((sectors / "light_curves").glob("part-*.parquet"))
+    items = [
+        ExamplePiece(shard, sectors / "flares.parquet", kind, split, splits, orbits, settings)
+        for split in LEARNT
+        for shard in shards
+    ]
+    axes = ["example", "cadence"] if kind == "windows" else ["example", "channel", "cadence"]
+    described = {"orbits": orbits.model_dump(mode="json"), "settings": getattr(settings, kind).model_dump(mode="json")}
+
+    def deliver(done: Iterator[Done]) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        with atomic_folder(folder) as whole:
+            for split in LEARNT:
+                targets = [target for target, _ in islice(done, len(shards))]
+                counts[split] = collect_arrays(whole / split, axes, targets, described)
+        return counts
+
+    key = described | {"kind": kind, "splits": splits.model_dump(mode="json"), "sectors": folder_hash(sectors)}
+    parts = folder.with_name(f"{folder.name}.parts")
+    return run_job(_make_piece, items, parts, key, deliver, engine, kind, lambda item: item.shard)
+
+
+def _make_piece(piece: ExamplePiece, target: Path) -> dict[str, int]:
+    stars = dict(read_orbits(piece.shard, piece.orbits))
+    names = list(stars)
+    mine = np.array(names)[split_stars(names, piece.splits) == piece.split]
+    labels = read_simulated(piece.flares).filter(pl.col("star_id").is_in(mine))
+    if piece.kind == "windows":
+        arrays, index = training_windows({name: stars[name] for name in mine}, labels, piece.settings.windows)
+    else:
+        made = [star_stretches(name, stars[name], labels, piece.settings.points) for name in mine]
+        made.append(star_stretches("", [], labels, piece.settings.points))  # so that none is a table too
+        arrays, index = np.concatenate([one for one, _ in made]), pl.concat([rows for _, rows in made])
+    write_array_shard(target, arrays, index)
+    return {"examples": len(arrays)}
+
+
+def main(kind: str) -> None:
+    """The stage: examples of this kind, `windows` or `points`."""
+    root = find_root()
+    build = root / "build/flares"
+    counts = build_examples(
+        build / "sectors",
+        kind,
+        read_section(root, "flares.orbits", OrbitSettings),
+        read_section(root, "flares.split", SplitSettings),
+        read_section(root, "flares.examples", ExampleSettings),
+        build / "examples" / kind,
+    )
+    if counts:
+        print(f"{kind}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
+
+
+if __name__ == "__main__":
+    with one_sentence():
+        main(*sys.argv[1:])

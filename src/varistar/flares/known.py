@@ -1,0 +1,51 @@
+"""Stars whose flares are known: simulated ones, split by split."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from varistar.experiments.splits import Split, SplitSettings, split_stars
+from varistar.foundation.errors import DataError
+
+from .labels import read_simulated
+from .orbits import Orbit, OrbitSettings
+from .stars import read_orbits
+
+
+class KnownStar(NamedTuple):
+    """A star with its orbits and LABELS."""
+
+    star_id: str
+    orbits: Sequence[Orbit]
+    labels: pl.DataFrame
+
+
+def read_known(sectors: Path, orbits: OrbitSettings, splits: SplitSettings | None, split: Split) -> list[KnownStar]:
+    """The stars of one split, sorted by name.
+
+    Parameters
+    ----------
+    sectors : as `varistar.sky.snapshot.write_space` writes them.
+    splits : None takes all stars.
+
+    Raises
+    ------
+    DataError
+        When there are no light curves.
+    """
+    shards = sorted((sectors / "light_curves").glob("part-*.parquet"))
+    if not shards:
+        raise DataError(f"{sectors / 'light_curves'}: there are no light curves; make them with `dvc repro`")
+    labels = read_simulated(sectors / "flares.parquet")
+    stars = []
+    for shard in shards:
+        read = list(read_orbits(shard, orbits))
+        names = [name for name, _ in read]
+        chosen = np.ones(len(names), bool) if splits is None else split_stars(names, splits) == split
+        for (name, its_orbits), mine in zip(read, chosen, strict=True):
+            if mine:
+                stars.append(KnownStar(name, its_orbits, labels.filter(pl.col("star_id") == name)))
+    return sorted(stars, key=lambda star: star.star_id)

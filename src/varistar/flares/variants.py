@@ -1,0 +1,63 @@
+"""A variant: one network, its training, and how its scores become events, as one entry of params.yaml."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from varistar.experiments.members import Trainable
+from varistar.foundation.errors import ConfigError
+from varistar.foundation.params import PARAMS, lookup, read_params, read_section
+
+from .events import EventSettings
+from .network_settings import NetworkSettings, PointSettings
+
+WING = "flares"
+#: Of `flares` in params.yaml, those that name variants.
+SECTIONS = ("variants", "study")
+
+
+class FlareVariant(Trainable):
+    """What is trained and compared under one name.
+
+    Attributes
+    ----------
+    examples : the kind of examples that it learns from, as its trunk reads them.
+    events : how its scores become events; `seed` is what an uncalibrated network has, and calibration sets it so that
+        it gives `false_per_day`, with `grow` no higher.
+    false_per_day : events per day that may be found in light curves of calibration stars turned upside down; None keeps
+        the threshold as it is given.
+    """
+
+    examples: Literal["windows", "points"] = "points"
+    network: NetworkSettings = PointSettings()
+    events: EventSettings = EventSettings()
+    false_per_day: Annotated[float, Field(gt=0)] | None = 0.01
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        read = "windows" if self.network.trunk == "window" else "points"
+        if self.examples != read:
+            raise ValueError(f"the trunk '{self.network.trunk}' reads {read}, not {self.examples}")
+        return self
+
+
+def section_of(root: Path, name: str) -> str:
+    """Where params.yaml names a variant: `variants`, which every rebuild trains, or `study`.
+
+    Raises
+    ------
+    ConfigError
+        When neither does.
+    """
+    flares = lookup(read_params(root), WING)
+    for section in SECTIONS:
+        if name in flares.get(section, {}):
+            return section
+    there = ", ".join(name for section in SECTIONS for name in flares.get(section, {}))
+    raise ConfigError(f"{PARAMS}: there is no variant '{name}' of flares; there are {there}")
+
+
+def read_variant(root: Path, name: str) -> FlareVariant:
+    """The variant of this name, of every rebuild or of the study."""
+    return read_section(root, f"{WING}.{section_of(root, name)}.{name}", FlareVariant)
