@@ -12,12 +12,14 @@ import polars as pl
 
 from varistar.bulk.engine import Engine, run_all
 from varistar.experiments.content import ModelContent, write_content
+from varistar.experiments.members import gather_members
+from varistar.experiments.splits import SPLITS, SplitSettings, split_stars
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section
 from varistar.lightcurves.cuts import apply_cuts
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import LightCurves
-from varistar.periods.calibrate import calibrate, gather_members
+from varistar.periods.calibrate import calibrate
 from varistar.periods.images import build_images
 from varistar.periods.inject import build_injections
 from varistar.periods.measure import describe_model
@@ -26,7 +28,6 @@ from varistar.periods.preprocess import AnyRepresentation, read_representation
 from varistar.periods.sample_settings import SampleSettings, StarSettings
 from varistar.periods.scores import wilson_interval, within
 from varistar.periods.simulate import build_simulations
-from varistar.periods.splits import SPLITS, SplitSettings, split_stars
 from varistar.periods.templates import TemplateSettings, build_templates
 from varistar.periods.train import train
 from varistar.periods.variants import Variant

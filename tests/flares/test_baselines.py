@@ -219,6 +219,31 @@ def test_the_filter_beside_gaps():
     assert events["first"][0] < 1003 and events["last"][0] > 1006
 
 
+def test_the_filter_in_red_noise():
+    """Noise that is smooth over 40 minutes has wide maxima, which count as the noise that they are."""
+    rng = np.random.default_rng(7)
+    smooth = np.convolve(rng.standard_normal(20019), np.ones(20) / np.sqrt(20), mode="valid")
+    flux = 1.0 + NOISE * (smooth + 0.5 * rng.standard_normal(20000))
+    assert len(filter_events([an_orbit(flux)], FilterSettings(), "s")) <= 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_events_of_a_crowd_are_apart(seed):
+    rng = np.random.default_rng(seed)
+    peaks = np.cumsum(rng.uniform(3.0, 60.0, 60))
+    orbit = with_flares(2500, list(peaks), list(rng.uniform(0.02, 0.3, 60)), list(rng.uniform(3.0, 40.0, 60)), seed)
+    events = filter_events([orbit], FilterSettings(), "s")
+    assert len(events) > 8 and (events["first"][1:] > events["last"][:-1]).all()
+    assert events["peak"].is_between(events["first"], events["last"]).all()
+
+
+def test_a_flare_ends_where_a_stronger_one_has_begun():
+    orbit = with_flares(4000, [2000, 2040], [0.04, 0.3], [50, 3], spots=0.0)
+    events = filter_events([orbit], FilterSettings(split_sigma=None), "s")
+    assert (events["first"][1:] > events["last"][:-1]).all()
+    assert {2000, 2040} <= {round(p, -1) for p in peaks_of(events)}
+
+
 @pytest.mark.parametrize("n_nan", [0, 8, 9])
 def test_short_and_empty_orbits(n_nan):
     flux = np.ones(9)

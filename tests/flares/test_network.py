@@ -50,7 +50,8 @@ def points_network(settings: PointSettings = SMALL, seed: int = 0) -> PointNetwo
             nn.init.normal_(module.bias, std=0.5)
             nn.init.normal_(module.running_mean, std=0.3)
             nn.init.uniform_(module.running_var, 0.3, 2.0)
-    nn.init.normal_(network.last.weight)
+    for weights in (network.last.weight, *(narrow.weight for narrow in network.narrow)):
+        nn.init.normal_(weights)
     return network.eval()
 
 
@@ -137,7 +138,10 @@ def test_the_receptive_field_is_exact(settings: PointSettings) -> None:
     """With weights above zero every change passes; the widest span over all places in a cell is the field."""
     network = points_network(settings).double()
     for name, value in network.named_parameters():
-        value.data = torch.rand_like(value) + 0.1 if value.ndim > 1 else torch.full_like(value, float("bias" not in name))
+        if value.ndim > 1:
+            nn.init.uniform_(value, 0.1, 1.0)
+        else:
+            nn.init.constant_(value, float("bias" not in name))
     for name, value in network.named_buffers():
         if "running" in name:
             value.fill_(float("var" in name))

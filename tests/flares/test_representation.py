@@ -144,7 +144,7 @@ def test_settings_survive_json_and_another_version_is_refused() -> None:
     settings = PointRepresentation(hours=(6.0, 2.0, 1.0))
     assert settings.channels == 4
     assert validate(PointRepresentation, json.loads(settings.model_dump_json()), "model.json") == settings
-    with pytest.raises(ConfigError, match="model.json: 'version'"):
+    with pytest.raises(ConfigError, match=r"model.json: 'version'"):
         validate(PointRepresentation, {"version": 2}, "model.json")
     with pytest.raises(ConfigError, match=r"params.yaml: 'hours.1'"):
         validate(PointRepresentation, {"hours": [12.0, 0.0]}, "params.yaml")

@@ -13,9 +13,11 @@ from scipy import special
 from torch import Tensor
 
 from varistar.bulk.arrays import open_arrays
+from varistar.experiments.calibration import SLOPES, honest_logit
 from varistar.experiments.content import ModelContent, content_hash, read_content, write_content
+from varistar.experiments.members import gather_members
 from varistar.foundation.errors import DataError
-from varistar.periods.calibrate import SLOPES, best_stretch, calibrate, gather_members, honest_logit
+from varistar.periods.calibrate import best_stretch, calibrate
 from varistar.periods.heads import DistributionHead, Head, LaplaceHead
 from varistar.periods.measure import PeriodMeter
 from varistar.periods.scores import interval_coverage

@@ -10,6 +10,7 @@ import pytest
 
 from varistar.bulk.arrays import open_arrays
 from varistar.bulk.engine import Engine
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section
 from varistar.lightcurves.shards import read_shard
@@ -18,7 +19,6 @@ from varistar.periods.images import build_images
 from varistar.periods.measure import PeriodMeter
 from varistar.periods.preprocess import preprocess, read_representation, representation_of
 from varistar.periods.representation import Representation
-from varistar.periods.splits import SPLITS
 
 SETS = ("clump-paper", "clump-log", "quasar-paper", "broad-statistics", "broad-nights")
 VARIANTS = {"clump-paper": "clump-8-16-32", "broad-statistics": "period-axis"}

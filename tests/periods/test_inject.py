@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from varistar.bulk.engine import Engine
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.errors import DataError
 from varistar.lightcurves.shards import read_shard
 from varistar.lightcurves.table import LightCurves, concatenate
@@ -16,7 +17,6 @@ from varistar.periods import inject as stage
 from varistar.periods.inject import build_injections, inject
 from varistar.periods.sample_settings import Augmentation, PartSettings, SampleSettings, StarSettings
 from varistar.periods.simulate import build_simulations
-from varistar.periods.splits import SPLITS
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from varistar.bulk.engine import Engine
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.periods import inject, sample, simulate
 from varistar.periods.inject import InjectionPiece
 from varistar.periods.sample import make_sample
-from varistar.periods.splits import SPLITS
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varistar.bulk.engine import Engine
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section
 from varistar.lightcurves.shards import read_shard
 from varistar.periods import simulate
 from varistar.periods.sample_settings import PartSettings, SampleSettings, StarSettings
 from varistar.periods.simulate import FAINTEST, TRUTH, build_simulations, irregular_star, plan_examples
-from varistar.periods.splits import SPLITS
 from varistar.physics.spots import SpotPrior, simulate_positive, stream_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]

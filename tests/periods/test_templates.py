@@ -13,12 +13,12 @@ import pytest
 from astropy.timeseries import LombScargle
 
 from varistar.bulk.engine import Engine
+from varistar.experiments.splits import SplitSettings, split_stars
 from varistar.foundation.errors import DataError
 from varistar.lightcurves.cuts import apply_cuts
 from varistar.lightcurves.shards import read_shard, write_shard
 from varistar.lightcurves.store import Store
 from varistar.lightcurves.table import LightCurves
-from varistar.periods.splits import SplitSettings, split_stars
 from varistar.periods.templates import TemplateSettings, build_templates, screen_stars, select_stars
 from varistar.sky.ground import Sky
 from varistar.surveys.definition import Survey

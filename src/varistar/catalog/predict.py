@@ -20,13 +20,21 @@ from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.experiments.content import content_hash
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import DataError, RegistryError
-from varistar.foundation.files import atomic_path
 from varistar.lightcurves.readers import Source, find_sources
 from varistar.periods.measure import PeriodMeter
 from varistar.surveys.pieces import REFUSED, Passed, cut_into_pieces, join_alike, read_passing
 
 from .columns import CATALOG, flag
 from .files import check_output, write_parts
+from .parts import (
+    keep_inputs,
+    nothing_read,
+    part_of,
+    repeated_stars,
+    require_names_that_fit,
+    summary_of,
+    write_part,
+)
 
 BYTES_PER_ROW = 768  # of a catalog and the pieces before it together; measured 120 (Parquet) to 600 (FITS)
 PIECE_OF_CATALOG = {name: column.dtype for name, column in CATALOG.items()} | {"source": pl.String}
@@ -84,7 +92,7 @@ def predict(
     sources = [source for source in find_sources(inputs) if parts.resolve() not in source.path.resolve().parents]
     if not sources:
         raise DataError(f"{parts}: unfinished work, and no input")
-    _keep_inputs({output.resolve(), refused.resolve()}, sources)
+    keep_inputs({output.resolve(), refused.resolve()}, sources)
     device = choose_device(accelerator).type
     PeriodMeter.of_folder(model, accelerator)  # a damaged model is found before any work is done
     digest = content_hash(model)
@@ -105,13 +113,6 @@ def predict(
     return done
 
 
-def _keep_inputs(outputs: set[Path], sources: Sequence[Source]) -> None:
-    """Refuse to write over a file that is read."""
-    for source in sources:
-        if source.path.resolve() in outputs:
-            raise DataError(f"{source.path}: an input, which the catalog would replace; name another output")
-
-
 def _first_file(piece: Piece) -> Path:
     return piece.sources[0].path
 
@@ -122,14 +123,9 @@ def _predict_piece(piece: Piece, target: Path) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     rows, refused = _measure_sources(piece)
-    _write(rows, _rows(target))
-    _write(refused.drop("unread"), _refused(target))
-    return {
-        "measured": rows.height,
-        "refused": refused.height,
-        "unread": int(refused["unread"].sum()),
-        "first": refused["reason"][0] if refused.height else None,
-    }
+    write_part(rows, part_of(target, "stars"))
+    write_part(refused.drop("unread"), part_of(target, "refused"))
+    return summary_of(rows.height, refused)
 
 
 def _measure_sources(piece: Piece, at_most: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -171,66 +167,16 @@ def _catalog_rows(passed: Sequence[Passed], meter: PeriodMeter, digest: str) -> 
 def _join(done: Iterator[Done], output: Path, refused: Path) -> Prediction | str:
     """Write the catalog and the table of the refused from the pieces; a sentence where there is nothing to write."""
     targets, summaries = zip(*done, strict=True)
-    if nothing := _nothing_read(summaries):
+    if nothing := nothing_read(summaries):
         return nothing
-    measured = [_rows(target) for target in targets]
-    _require_names_that_fit(measured, output)
-    repeated = _repeated_stars(measured)
+    measured = [part_of(target, "stars") for target in targets]
+    require_names_that_fit(measured, output)
+    repeated = repeated_stars(measured)
     again = targets[0].with_name("repeated.parquet")
-    _write(repeated.select(*REFUSED), again)
+    write_part(repeated.select(*REFUSED), again)
     schema = pl.Schema({name: column.dtype for name, column in CATALOG.items()})
     units = {name: column.unit for name, column in CATALOG.items()}
-    n_refused = write_parts([*map(_refused, targets), again], refused, pl.Schema(REFUSED), {})
+    refusals = [*(part_of(target, "refused") for target in targets), again]
+    n_refused = write_parts(refusals, refused, pl.Schema(REFUSED), {})
     n_stars = write_parts(measured, output, schema, units, without=repeated["row"].to_list())
     return Prediction(output, refused, n_stars, n_refused)
-
-
-def _nothing_read(summaries: Sequence[dict[str, Any]]) -> str | None:
-    """Inputs of which nothing can be read are a mistake of the user, not an empty catalog: a sentence about them."""
-    measured, refused, unread = (sum(one[name] for one in summaries) for name in ("measured", "refused", "unread"))
-    if measured or not refused or unread < refused:
-        return None
-    first = next(one["first"] for one in summaries if one["refused"])
-    return first if refused == 1 else f"none of the {refused} files can be measured, first {first}"
-
-
-def _repeated_stars(measured: Sequence[Path]) -> pl.DataFrame:
-    """The rows of stars that have one already: `row`, counted through all pieces, and the columns of the refused.
-
-    Eight bytes a star are held in memory; names are compared only where those agree.
-    """
-    rows = pl.scan_parquet(list(measured), glob=False).select("star_id", "source").with_row_index("row")
-    hashes = rows.select("row", pl.col("star_id").hash().alias("hash")).collect()
-    suspects = hashes.filter(pl.col("hash").is_duplicated())["row"]
-    again = (
-        rows.filter(pl.col("row").is_in(suspects.implode())).collect().filter(~pl.col("star_id").is_first_distinct())
-    )
-    return again.with_columns(reason=pl.lit("the star stands in a file before this one"))
-
-
-def _require_names_that_fit(measured: Sequence[Path], output: Path) -> None:
-    """FITS holds ASCII only, and an escaped name is another name."""
-    if output.suffix == ".fits":
-        names = (
-            pl.scan_parquet(list(measured), glob=False)
-            .select("star_id")
-            .filter(~pl.col("star_id").str.contains(r"^[ -~]*$"))
-        )
-        if (foreign := names.first().collect()).height:
-            raise DataError(
-                f"{output}: FITS cannot hold the name '{foreign.item()}', which is not ASCII; "
-                f"give --output another ending, and the finished work is used"
-            )
-
-
-def _rows(target: Path) -> Path:
-    return target.with_name(f"{target.name}.stars.parquet")
-
-
-def _refused(target: Path) -> Path:
-    return target.with_name(f"{target.name}.refused.parquet")
-
-
-def _write(table: pl.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.write_parquet(temporary, compression="zstd")

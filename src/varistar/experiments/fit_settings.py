@@ -34,3 +34,17 @@ class FitSettings(Settings):
     seed: int = 0
     precision: Literal["float32", "mixed"] = "float32"
     threads: Annotated[int, Field(gt=0)] = 1
+
+
+class Trainable(Settings):
+    """What the variants of all wings have.
+
+    Attributes
+    ----------
+    members : so many networks are trained, with seeds from `training.seed` on; their scores tell how far chance goes.
+    ensemble : all members together are the model; otherwise the first is.
+    """
+
+    training: FitSettings = FitSettings()
+    members: Annotated[int, Field(ge=1, le=20)] = 1
+    ensemble: bool = False

@@ -9,11 +9,10 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import Field
 
 from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.job import Done, run_job
@@ -24,26 +23,12 @@ from varistar.foundation.settings import Settings
 
 from .content import ModelContent, ModelSpec, read_content, write_content
 from .fit import Fit, Metrics, OnEpoch
-from .fit_settings import FitSettings
+from .fit_settings import Trainable
 from .lineage import StageInput, inputs_at
 from .tracking import run
 
 #: In an ensemble's content, what the names of a member's tensors begin with, before its number.
 MEMBER = "members"
-
-
-class Trainable(Settings):
-    """What the variants of all wings have.
-
-    Attributes
-    ----------
-    members : so many networks are trained, with seeds from `training.seed` on; their scores tell how far chance goes.
-    ensemble : all members together are the model; otherwise the first is.
-    """
-
-    training: FitSettings = FitSettings()
-    members: Annotated[int, Field(ge=1, le=20)] = 1
-    ensemble: bool = False
 
 
 class Lesson(NamedTuple):
@@ -184,6 +169,7 @@ def _train_member(member: Member, target: Path) -> Metrics:
         spec, done = member.learn(Lesson(root, name, variant, member.examples, checkpoints, on_epoch, hashes))
         best = done.history[done.best_epoch]
         described = spec.model_copy(update={"metrics": {key: round(value, 6) for key, value in best.items()}})
+        tracked.parameters({"preprocessing": spec.preprocessing})
         weights = write_content(_model(target), ModelContent(described, done.weights))
         tracked.tags({"weights": weights, "best_epoch": str(done.best_epoch)})
     history = pl.DataFrame(done.history).with_row_index("epoch").with_columns(member=pl.lit(member.number))

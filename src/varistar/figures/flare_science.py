@@ -40,7 +40,7 @@ def found_figure(judged: pl.DataFrame, calibration: pl.DataFrame) -> "Figure":
     calibration : `p_mean`, `fraction`, `low`, `high`.
     """
     figure, (rates, honest) = new_figure(10, 4, columns=2)
-    groups = judged["group"].unique(maintain_order=True).to_list()
+    groups = sorted(judged["group"].unique(), key=_lower_end)
     for name, color, aside in (("completeness", ACCENT, -0.1), ("purity", SECOND, 0.1)):
         part = judged.filter(pl.col("fraction") == name)
         place = np.array([groups.index(group) for group in part["group"]]) + aside
@@ -57,6 +57,12 @@ def found_figure(judged: pl.DataFrame, calibration: pl.DataFrame) -> "Figure":
         honest.plot(calibration["p_mean"], calibration["fraction"], "o", ms=5, color=ACCENT)
     honest.set(xlabel="probability in the catalog", ylabel="of them flares", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     return figure
+
+
+def _lower_end(group: str) -> tuple[float, bool]:
+    """By which the names of bins are sorted: "<1.5", "1.5-3", ">=30", then others."""
+    number = group.lstrip("<>=").split("-")[0]
+    return (float(number) if number[:1].isdigit() else np.inf, not group.startswith("<"))
 
 
 def rotation_figure(stars: pl.DataFrame, sectors: pl.DataFrame) -> "Figure":
@@ -80,9 +86,15 @@ def rotation_figure(stars: pl.DataFrame, sectors: pl.DataFrame) -> "Figure":
     _draw_criteria(panels[2], sectors)
     _draw_sectors(panels[3], stars, sectors)
     _draw_true_periods(panels[4], accepted)
-    names = {"accepted": accepted.height, "searched, not trusted": stars.height - accepted.height}
-    panels[5].barh(list(names), list(names.values()), color=[ACCENT, QUIET])
-    panels[5].set(xlabel="stars")
+    for part, color, label in (
+        (stars.filter(~pl.col("rotation_accepted")), QUIET, "not trusted"),
+        (accepted, ACCENT, "trusted"),
+    ):
+        panels[5].plot(
+            part["teff"].cast(pl.Float64).fill_null(np.nan), part["rotation_days"], "o", ms=4, color=color, label=label
+        )
+    panels[5].set(yscale="log", xlabel="temperature [K]", ylabel="rotation period [d]")
+    panels[5].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -130,11 +142,11 @@ def _draw_ratios(panel: "Axes") -> None:
 
 
 def colour_figure(stars: pl.DataFrame) -> "Figure":
-    """Rotation, highest flare and rate of flares by colour (002, Figs. 11 and 12).
+    """Rotation, largest flare and rate of flares by colour (002, Figs. 11 and 12).
 
     Parameters
     ----------
-    stars : `bp_rp`, `rotation_days`, `rotation_accepted`, `rate_per_day`, `largest_amplitude`, `n_flares`.
+    stars : `bp_rp`, `rotation_days`, `rotation_accepted`, `rate_per_day`, `largest_energy_erg`, `n_flares`.
     """
     figure, panels = new_figure(12, 3.8, columns=3)
     rotating = stars.filter("rotation_accepted")
@@ -143,8 +155,8 @@ def colour_figure(stars: pl.DataFrame) -> "Figure":
     dots = panels[0].scatter(rotating["bp_rp"], rotating["rotation_days"], c=rate, s=16, cmap="viridis")
     figure.colorbar(dots, ax=panels[0], label="log10 of flares a day")
     panels[0].set(yscale="log", ylabel="rotation period [d]")
-    panels[1].plot(flaring["bp_rp"], flaring["largest_amplitude"].fill_null(np.nan), "o", ms=4, color=ACCENT)
-    panels[1].set(yscale="log", ylabel="height of the highest flare")
+    panels[1].plot(flaring["bp_rp"], flaring["largest_energy_erg"].fill_null(np.nan), "o", ms=4, color=ACCENT)
+    panels[1].set(yscale="log", ylabel="largest energy of a flare [erg]")
     panels[2].plot(flaring["bp_rp"], flaring["rate_per_day"], "o", ms=4, color=ACCENT)
     panels[2].set(yscale="log", ylabel="flares a day")
     for panel in panels:
@@ -207,7 +219,8 @@ def frequency_figure(frequencies: pl.DataFrame, slopes: pl.DataFrame) -> "Figure
             _draw_law(panel, shown, slopes, group, _shade(number, len(groups)) if len(groups) > 1 else ACCENT)
         panel.set(xscale="log", yscale="log", xlabel=ENERGY, title=label)
         panel.title.set_fontsize(10)
-        panel.legend(frameon=False, fontsize=7)
+        if groups:
+            panel.legend(frameon=False, fontsize=7)
     panels[0].set_ylabel("flares above this energy, a day and star")
     return figure
 

@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 COLORS = (ACCENT, SECOND, "#e3a92b", "#7a4b8c", "#63b0d6", INK)
 #: Of the colours of a light curve: what is surely no flare, and what surely is one.
 PROBABILITY = ("#b9c2c8", "#d1603d")
-#: Example windows of each kind.
+#: Example windows of each kind, and the kinds by (is a flare, is called one).
 EXAMPLES = 3
+CALLED = {
+    (True, True): "flares found",
+    (True, False): "flares missed",
+    (False, True): "others called flares",
+    (False, False): "others called none",
+}
 
 
 def history_figure(history: pl.DataFrame, title: str) -> "Figure":
@@ -90,24 +96,18 @@ def confusion_figure(
     counts, examples : by (is a flare, is called one), how many, and up to `EXAMPLES` windows of flux with their p.
     """
     figure, panels = new_figure(9, 5.2, columns=2, rows=2)
-    for place, (panel, key) in enumerate(
-        zip(panels, ((True, True), (True, False), (False, True), (False, False)), strict=True)
-    ):
-        shown = list(examples.get(key, ()))[:EXAMPLES]
-        right = key[0] == key[1]
-        for number, (flux, p) in enumerate(shown):
+    width = max([1, *(len(np.asarray(flux)) for some in examples.values() for flux, _ in some)])
+    for place, (panel, (key, kind)) in enumerate(zip(panels, CALLED.items(), strict=True)):
+        for number, (flux, p) in enumerate(list(examples.get(key, ()))[:EXAMPLES]):
             values = np.asarray(flux, dtype=np.float64)
             low, high = values.min(), values.max()
             level = EXAMPLES - 1 - number
-            panel.plot(level + 0.8 * (values - low) / max(high - low, 1e-12), lw=0.8, color=ACCENT if right else SECOND)
-            note = f"p = {p:.2f}, {100 * (high - low):.2g}% high"
-            panel.text(len(values), level + 0.8, note, fontsize=7, ha="right", va="bottom", color=INK)
-        kind = "flares" if key[0] else "no flares"
-        panel.set_title(
-            f"{counts.get(key, 0)} {kind} {'called so' if right else 'missed' if key[0] else 'called flares'}"
-        )
+            color = ACCENT if key[0] == key[1] else SECOND
+            panel.plot(level + 0.75 * (values - low) / max(high - low, 1e-12), lw=0.8, color=color)
+            note = f"p = {p:.2f}, from lowest to highest {high - low:.2g}"
+            panel.text(width, level + 0.78, note, fontsize=7, ha="right", va="bottom", color=INK)
+        panel.set(yticks=[], xlim=(-1, width), ylim=(-0.1, EXAMPLES + 0.1), title=f"{counts.get(key, 0)} {kind}")
         panel.title.set_fontsize(9)
-        panel.set(yticks=[], ylim=(-0.1, EXAMPLES + 0.1))
         if place >= 2:
             panel.set_xlabel("cadence of the window")
     figure.suptitle(title, fontsize=10)
@@ -163,36 +163,46 @@ def amplitude_figure(amplitude: NDArray, p: NDArray, fold: ArrayLike | None, tit
 def light_curve_figure(
     stretches: Sequence[Mapping[str, NDArray]], events: pl.DataFrame, labels: pl.DataFrame, title: str, zoom: int = 3
 ) -> "Figure":
-    """A light curve coloured by probability with what was found in it (002, Fig. 12), and its highest events enlarged.
+    """A light curve coloured by probability with what was found in it (002, Fig. 12), and some events enlarged, from
+    the highest to the lowest.
 
-    Small triangles above are events, below are known flares; the lines are the light beneath and the fitted flares.
+    Triangles above are events, those below known flares; the lines are the light beneath and the fitted flares. Flares
+    much higher than the star's own changes leave the upper panel.
 
     Parameters
     ----------
-    stretches : of each orbit `time` [d], `flux` and `p`, NaN where unknown, and `model` or all NaN; shape (m,).
+    stretches : of each orbit `time` [d], `flux` and `p`, NaN where unknown, and `model`, NaN where there is none; shape
+        (m,).
     events : `tstart`, `tstop`, `tpeak` [d] and `amplitude`, which may be null.
     labels : `tpeak` [d]; may be empty.
     zoom : events that are enlarged.
     """
-    highest = events.drop_nulls("amplitude").sort("amplitude", descending=True).head(zoom)
-    rows, columns = (2, len(highest)) if len(highest) else (1, 1)
-    figure, panels = new_figure(10, 2.4 + 1.6 * rows, columns, rows)
+    fitted = events.drop_nulls("amplitude").sort("amplitude", descending=True)
+    chosen = np.unique(np.linspace(0, max(len(fitted) - 1, 0), zoom).round().astype(np.int64))[: len(fitted)]
+    enlarged = fitted[chosen]
+    rows, columns = (2, len(enlarged)) if len(enlarged) else (1, 1)
+    figure, panels = new_figure(10, 2.4 + 1.8 * rows, columns, rows)
     whole, closer = panels[0], panels[columns:]
     for panel in panels[1:columns]:
         panel.remove()
-    whole.set_subplotspec(figure.add_gridspec(rows, columns)[0, :])
+    grid = whole.get_gridspec()
+    assert grid is not None
+    whole.set_subplotspec(grid[0, :])
     _draw_stretches(whole, stretches, 1.5)
-    low, high = whole.get_ylim()
-    for table, level, marker, color in ((events, high, "v", ACCENT), (labels, low, "^", INK)):
+    low, high = _seen_range(stretches)
+    whole.set(xlabel="time [d]", ylim=(low, high))
+    inside = 0.03 * (high - low)
+    for table, level, marker, color in ((events, high - inside, "v", ACCENT), (labels, low + inside, "^", INK)):
         whole.plot(table["tpeak"], np.full(len(table), level), marker, ms=4, mew=0, color=color, alpha=0.8)
-    whole.set_xlabel("time [d]")
-    for panel, event in zip(closer, highest.iter_rows(named=True), strict=True):
+    for panel, event in zip(closer, enlarged.iter_rows(named=True), strict=True):
         length = max(event["tstop"] - event["tstart"], 0.01)
         span = event["tstart"] - 1.5 * length, event["tstop"] + 2.0 * length
         parts = [_part(stretch, *span) for stretch in stretches]
         _draw_stretches(panel, [part for part in parts if len(part["time"])], 4.0)
-        near = labels.filter(pl.col("tpeak").is_between(*span))
-        panel.plot(near["tpeak"], np.full(len(near), panel.get_ylim()[0]), "^", ms=5, mew=0, color=INK, alpha=0.8)
+        bottom, top = panel.get_ylim()
+        for table, level, marker, color in ((events, top, "v", ACCENT), (labels, bottom, "^", INK)):
+            near = table.filter(pl.col("tpeak").is_between(*span))["tpeak"]
+            panel.plot(near, np.full(len(near), level), marker, ms=5, mew=0, color=color, alpha=0.8)
         panel.set(xlim=span, xlabel="time [d]")
         panel.locator_params(axis="x", nbins=4)
         panel.ticklabel_format(axis="x", useOffset=False)
@@ -201,6 +211,18 @@ def light_curve_figure(
     _explain(figure, whole)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _seen_range(stretches: Sequence[Mapping[str, NDArray]]) -> tuple[float, float]:
+    """The range of the flux, but for flares more than three times as high as the star's own changes."""
+    flux = np.concatenate([np.empty(0), *(stretch["flux"] for stretch in stretches)])
+    flux = flux[np.isfinite(flux)]
+    if not len(flux):
+        return 0.0, 1.0
+    first, last = np.percentile(flux, [1, 99])
+    low, high = float(flux.min()), min(float(flux.max()), last + 3.0 * (last - first))
+    margin = 0.08 * max(high - low, 1e-6)
+    return low - margin, high + margin
 
 
 def _part(stretch: Mapping[str, NDArray], start: float, stop: float) -> dict[str, NDArray]:

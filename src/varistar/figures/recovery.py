@@ -1,6 +1,5 @@
 """Figures of injected flares and what was found of them."""
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,36 +48,38 @@ def recovered_figure(judged: pl.DataFrame, title: str) -> "Figure":
 
 
 def surface_figure(table: pl.DataFrame, title: str) -> "Figure":
-    """The recovered share by amplitude and width, with the number of flares in each cell.
+    """The recovered share [%] by height and width.
 
     Parameters
     ----------
-    table : `method`, `amplitude_low`, `amplitude_high`, `fwhm_minutes_low`, `fwhm_minutes_high`, `n`, and `fraction`,
-        null of none.
+    table : `method`, `fwhm_minutes_low` and `_high`, `amplitude_low` and `_high` or `peak_snr_low` and `_high`, a full
+        grid for each method, and `fraction`, null of none.
     """
+    height, label, factor = ("amplitude", "amplitude [%]", 100.0)
+    if "amplitude_low" not in table.columns:
+        height, label, factor = ("peak_snr", "peak signal-to-noise ratio", 1.0)
     methods = table["method"].unique(maintain_order=True).to_list()
     columns = min(max(len(methods), 1), 3)
     rows = -(-max(len(methods), 1) // columns)
     figure, panels = new_figure(3.6 * columns, 3.1 * rows + 0.4, columns, rows)
     for place, (panel, method) in enumerate(zip(panels, methods, strict=False)):
-        own = table.filter(method=method).sort("fwhm_minutes_low", "amplitude_low")
-        x, y = (_edges(own, name) for name in ("amplitude", "fwhm_minutes"))
+        own = table.filter(method=method).sort("fwhm_minutes_low", f"{height}_low")
+        x, y = (_edges(own, name) for name in (height, "fwhm_minutes"))
         shape = len(y) - 1, len(x) - 1
         values = own["fraction"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(shape)
         panel.pcolormesh(x, y, values, cmap="Blues", vmin=0, vmax=1, rasterized=True)
-        for i, j in np.ndindex(shape):
-            if np.isfinite(values[i, j]):
-                color = "white" if values[i, j] > 0.55 else INK
-                at = np.sqrt(x[j] * x[j + 1]), np.sqrt(y[i] * y[i + 1])
-                panel.text(*at, f"{100 * values[i, j]:.0f}", ha="center", va="center", fontsize=7, color=color)
+        for i, j in np.argwhere(np.isfinite(values)):
+            color = "white" if values[i, j] > 0.55 else INK
+            at = np.sqrt(x[j] * x[j + 1]), np.sqrt(y[i] * y[i + 1])
+            panel.text(*at, f"{100 * values[i, j]:.0f}", ha="center", va="center", fontsize=7, color=color)
         panel.set(xscale="log", yscale="log", title=method)
         panel.set_yticks(y, [f"{edge:g}" for edge in y])
-        panel.set_xticks(x, [f"{100 * edge:g}" for edge in x])
+        panel.set_xticks(x, [f"{factor * edge:g}" for edge in x])
         panel.minorticks_off()
         panel.tick_params(labelsize=7)
         panel.title.set_fontsize(9)
         if place + columns >= len(methods):
-            panel.set_xlabel("amplitude [%]", fontsize=9)
+            panel.set_xlabel(label, fontsize=9)
         if place % columns == 0:
             panel.set_ylabel("FWHM [min]", fontsize=9)
     for panel in panels[len(methods) :]:
@@ -112,6 +113,4 @@ def by_snr_figure(table: pl.DataFrame, title: str) -> "Figure":
 
 
 def _edges(table: pl.DataFrame, name: str) -> np.ndarray:
-    edges = sorted({*table[f"{name}_low"], *table[f"{name}_high"]})
-    assert all(low < high for low, high in pairwise(edges))
-    return np.array(edges)
+    return np.array(sorted({*table[f"{name}_low"], *table[f"{name}_high"]}))

@@ -63,6 +63,7 @@ def _draw_closely(panel: "Axes", cadences: pl.DataFrame, highest: pl.DataFrame) 
         inset = panel.inset_axes((number * width + 0.02, 0.12, width - 0.05, 0.74))
         first, last = row["tstart"] - AROUND, row["tstop"] + AROUND
         near = cadences.filter((pl.col("orbit") == row["orbit"]) & pl.col("time").is_between(first, last))
+        inset.set_in_layout(False)
         _draw_light(inset, near, 4.0)
         inset.plot(near["time"], near["model"], color=INK, lw=0.9)
         inset.set_title(f"{row['tpeak']:.3f}: p = {row['p']:.2f}", fontsize=8)

@@ -68,7 +68,7 @@ def calibrate(
     finder = FlareFinder.of_content(_with(content, calibration), accelerator)
     score, is_flare, days = _events(finder, stars, truth)
     if false_per_day is not None:
-        calibration["seed"] = round(threshold_for(score[~is_flare], days, false_per_day), 6)
+        calibration["seed"] = threshold_for(score[~is_flare], days, false_per_day)
     event_slope, event_offset = honest_logit(score, is_flare)
     return _with(content, calibration | {"event_slope": event_slope, "event_offset": event_offset})
 

@@ -103,7 +103,7 @@ def comparison_lines(summary: dict[str, Any]) -> list[str]:
         lines.append(f"{line}{_number(row['average_precision']):>8}{row['duplicates']:>7}{per_day:>13.3f}")
     lines += _table("windows", summary["windows"], ("accuracy", "precision", "recall", "average_precision", "roc_auc"))
     lines += _table("cadences", summary["cadences"], ("dice", "iou", "precision", "recall", "average_precision"))
-    lines += ["", "injected flares that are recovered, by peak S/N, and false events a day"]
+    lines += ["", "flares injected into calm stars that are recovered, by peak S/N, and false events a day there"]
     lines.append(f"  {'method':<38}" + "".join(f"{cell:>8}" for cell in SHOWN_SNR) + f"{'as it is':>10}{'flipped':>9}")
     for method, row in summary["recovery"].items():
         shares = "".join(f"{_number(row['by_snr'].get(cell, {}).get('fraction')):>8}" for cell in SHOWN_SNR)

@@ -24,7 +24,7 @@ from varistar.bulk.arrays import collect_arrays, write_array_shard
 from varistar.bulk.engine import Engine
 from varistar.bulk.job import Done, run_job
 from varistar.experiments.splits import Split, SplitSettings, split_stars
-from varistar.foundation.errors import one_sentence
+from varistar.foundation.errors import ConfigError, one_sentence
 from varistar.foundation.files import atomic_folder, folder_hash
 from varistar.foundation.params import find_root, read_section
 from varistar.foundation.settings import Settings
@@ -35,15 +35,15 @@ from .inject import inject
 from .labels import read_simulated
 from .orbits import Array, Orbit, OrbitSettings
 from .representation import PointRepresentation, make_points
-from .stars import read_orbits
+from .stars import read_orbits, shards_of
 from .trend import flux_noise
 from .windows import WindowSettings, training_windows
 
 #: The splits that networks see; the test is measured from the light curves, as a catalog is.
 LEARNT: tuple[Split, ...] = ("train", "validation", "calibration")
 KINDS = ("windows", "points")
-#: A flare is looked for so far around its peak, in units of its FWHM.
-REACH = (2.0, 40.0)
+#: A flare is looked for so far around its peak, in units of its FWHM: behind it has faded by a factor of 10^8.
+REACH = (2.0, 100.0)
 
 
 class TruthSettings(Settings):
@@ -117,7 +117,8 @@ def cadence_truth(orbit: Orbit, labels: pl.DataFrame, settings: TruthSettings) -
     unsure = np.zeros(len(orbit), dtype=bool)
     for tpeak, amplitude, minutes in labels.select("tpeak", "amplitude", "fwhm_minutes").iter_rows():
         fwhm = minutes / 1440.0
-        part = slice(*np.searchsorted(orbit.time, (tpeak - REACH[0] * fwhm, tpeak + REACH[1] * fwhm)))
+        begin, end = tpeak - REACH[0] * fwhm - orbit.cadence, tpeak + REACH[1] * fwhm + orbit.cadence
+        part = slice(*np.searchsorted(orbit.time, (begin, end)))
         snr = np.where(
             orbit.good[part], _light(orbit.time[part], tpeak, amplitude, fwhm, orbit.cadence) / noise[part], 0
         )
@@ -184,8 +185,17 @@ def build_examples(
     ----------
     sectors : as `varistar.sky.snapshot.write_space` writes them.
     folder : replaced; receives one array set for each split of `LEARNT`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such kind.
+    DataError
+        When there are no light curves.
     """
-    shards = sorted((sectors / "light_curves").glob("part-*.parquet"))
+    if kind not in KINDS:
+        raise ConfigError(f"there are no examples of the kind '{kind}'; there are {' and '.join(KINDS)}")
+    shards = shards_of(sectors)
     items = [
         ExamplePiece(shard, sectors / "flares.parquet", kind, split, splits, orbits, settings)
         for split in LEARNT

@@ -29,7 +29,7 @@ from .variants import WING, FlareVariant
 #: Missing cadences in a row that windows are closed over, as the published code does.
 CLOSE = 7
 #: The numbers that calibration finds, and what stands for an uncalibrated network: `slope` and `offset` make the logit
-#: of a cadence honest, `event_slope` and `event_offset` that of an event's highest cadence, and `seed` is the threshold.
+#: of a cadence honest, `event_slope` and `event_offset` that of an event's highest cadence; `seed` is the threshold.
 CALIBRATION = {"slope": 1.0, "offset": 0.0, "event_slope": 1.0, "event_offset": 0.0, "seed": None}
 
 

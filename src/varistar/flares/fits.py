@@ -288,8 +288,8 @@ def _shape_and_rest(x: float) -> tuple[float, float]:
     """The template at x, and its integral from there on."""
     s = physics.PUBLISHED_PEAK_AT + physics.PUBLISHED_FWHM * x
     gauss = _GAUSS_AREA * math.erfc((s - GAUSS_CENTRE) / GAUSS_WIDTH)
-    slow = SLOW_SHARE * physics._decay_after_gauss(s, DECAYS[0])
-    fast = (1.0 - SLOW_SHARE) * physics._decay_after_gauss(s, DECAYS[1])
+    slow = SLOW_SHARE * physics.decay_after_gauss(s, DECAYS[0])
+    fast = (1.0 - SLOW_SHARE) * physics.decay_after_gauss(s, DECAYS[1])
     rest = (SLOW_SHARE * gauss + slow) / DECAYS[0] + ((1.0 - SLOW_SHARE) * gauss + fast) / DECAYS[1]
     return physics.HEIGHT * (slow + fast), physics.HEIGHT * rest / physics.PUBLISHED_FWHM
 

@@ -26,6 +26,7 @@ from .measured import Searched
 from .network import WINDOW
 from .orbits import Array, Orbit
 from .trend import mask_events, orbit_trend
+from .verdict import possible_events
 from .windows import cut_windows
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ def draw_variant(
     """
     figures = {"history": history_figure(history, name)}
     is_flare, p = windows["label"].to_numpy() == 1, windows["p"].to_numpy()
-    real, event_p = searched.candidates["real"].to_numpy(), searched.candidates["p"].to_numpy()
+    possible = possible_events(searched)
     if is_flare.any() and not is_flare.all():
         figures["curves"] = curves_figure({"windows of test stars": (is_flare, p)}, name)
         figures["confusion"] = _confusion(name, windows, known)
         flares = windows.filter(pl.col("label") == 1)
         figures["amplitude"] = amplitude_figure(flares["amplitude"].to_numpy(), flares["p"].to_numpy(), None, name)
-    asked = {"windows": (is_flare, p), "events": (real, event_p)}
+    asked = {"windows": (is_flare, p), "events": (possible["real"].to_numpy(), possible["p"].to_numpy())}
     tables = {what: reliability(*pair)[0] for what, pair in asked.items() if len(pair[1])}
     if tables:
         figures["reliability"] = reliability_figure(tables, name)

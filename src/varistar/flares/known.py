@@ -8,11 +8,10 @@ import numpy as np
 import polars as pl
 
 from varistar.experiments.splits import Split, SplitSettings, split_stars
-from varistar.foundation.errors import DataError
 
 from .labels import read_simulated
 from .orbits import Orbit, OrbitSettings
-from .stars import read_orbits
+from .stars import read_orbits, shards_of
 
 
 class KnownStar(NamedTuple):
@@ -36,9 +35,7 @@ def read_known(sectors: Path, orbits: OrbitSettings, splits: SplitSettings | Non
     DataError
         When there are no light curves.
     """
-    shards = sorted((sectors / "light_curves").glob("part-*.parquet"))
-    if not shards:
-        raise DataError(f"{sectors / 'light_curves'}: there are no light curves; make them with `dvc repro`")
+    shards = shards_of(sectors)
     labels = read_simulated(sectors / "flares.parquet")
     stars = []
     for shard in shards:

@@ -35,15 +35,15 @@ def read_stella_weights(path: Path) -> WindowNetwork:
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{path}: not weights that Keras wrote as HDF5: {error}") from None
     network = WindowNetwork(WindowSettings())
-    targets = [network.first, network.second, network.dense, network.last]
     # Keras has (taps, inputs, outputs), PyTorch (outputs, inputs, taps)
-    given = [(kernel.T.shape, bias.shape) for kernel, bias in layers]
-    wanted = [(tuple(layer.weight.shape), tuple(layer.bias.shape)) for layer in targets]  # type: ignore[union-attr]
+    arrays = [array for kernel, bias in layers for array in (kernel.T, bias)]
+    weights = network.state_dict()
+    given, wanted = [array.shape for array in arrays], [tuple(tensor.shape) for tensor in weights.values()]
     if given != wanted:
         raise DataError(f"{path}: not the published network: its layers are {given}, expected {wanted}")
-    for layer, (kernel, bias) in zip(targets, layers, strict=True):
-        layer.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.T, dtype=np.float32))
-        layer.bias.data = torch.from_numpy(bias.astype(np.float32))  # type: ignore[union-attr]
+    network.load_state_dict(
+        {name: torch.from_numpy(array.astype(np.float32)) for name, array in zip(weights, arrays, strict=True)}
+    )
     return network.eval()
 
 

@@ -114,7 +114,7 @@ def _running_mean(values: Array, half: int) -> Array:
 
 
 def _running_median(values: Array, half: int) -> Array:
-    """The median of what is finite from `half` before to `half` after each cadence, shape (m,); NaN where nothing is."""
+    """The median of what is finite, in the same windows, shape (m,); NaN where nothing is."""
     finite = np.flatnonzero(np.isfinite(values))  # NaN makes sorting five times slower
     order = finite[np.argsort(values[finite])]
     rank = np.full(len(values), -1)

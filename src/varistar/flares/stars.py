@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from varistar.foundation.errors import DataError
 from varistar.lightcurves.shards import read_shard
 from varistar.lightcurves.table import LightCurves
 
@@ -15,6 +16,24 @@ def orbits_of(light_curves: LightCurves, settings: OrbitSettings) -> Iterator[tu
         star = light_curves.star(i)
         quality = star["quality"] if "quality" in star.columns else None
         yield star_id, split_orbits(star["time"], star["flux"], star["flux_err"], quality, settings)
+
+
+def shards_of(sectors: Path) -> list[Path]:
+    """The shards of simulated sectors, in order.
+
+    Parameters
+    ----------
+    sectors : as `varistar.sky.snapshot.write_space` writes them.
+
+    Raises
+    ------
+    DataError
+        When there are none.
+    """
+    shards = sorted((sectors / "light_curves").glob("part-*.parquet"))
+    if not shards:
+        raise DataError(f"{sectors / 'light_curves'}: there are no light curves; make them with `dvc repro`")
+    return shards
 
 
 def read_orbits(shard: Path, settings: OrbitSettings) -> Iterator[tuple[str, list[Orbit]]]:

@@ -70,18 +70,18 @@ def open_examples(folders: Sequence[Path], split: str) -> WindowExamples | Point
 
 def score_window_logits(logits: Tensor, label: Tensor) -> Metrics:
     """Accuracy, precision, recall and average precision at 0.5 (002, section 2.4)."""
-    found = window_scores(label.numpy() > 0.5, torch.sigmoid(logits).numpy())
+    found = window_scores(label.cpu().numpy() > 0.5, torch.sigmoid(logits).cpu().numpy())
     return {name: float(found[name] or 0.0) for name in ("accuracy", "precision", "recall", "average_precision")}
 
 
 def score_point_logits(logits: Tensor, targets: Tensor) -> Metrics:
-    """Average precision and Dice coefficient of the cadences that count."""
-    label, weight = targets.unbind(1)
+    """Average precision and Dice coefficient of the cadences that count; 0 where none of them is a flare's."""
+    label, weight = targets.cpu().unbind(1)
     counts = weight > 0
-    p, truth = torch.sigmoid(logits[counts]).numpy(), label[counts].numpy() > 0.5
+    p, truth = torch.sigmoid(logits.cpu()[counts]).numpy(), label[counts].numpy() > 0.5
     common = float((truth & (p > 0.5)).sum())
     return {
-        "average_precision": average_precision(truth, p),
+        "average_precision": average_precision(truth, p) if truth.any() else 0.0,
         "dice": 2 * common / max(float(truth.sum() + (p > 0.5).sum()), 1.0),
     }
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from varistar.experiments.members import Trainable
+from varistar.experiments.fit_settings import Trainable
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import PARAMS, lookup, read_params, read_section
 
@@ -25,7 +25,7 @@ class FlareVariant(Trainable):
     examples : the kind of examples that it learns from, as its trunk reads them.
     events : how its scores become events; `seed` is what an uncalibrated network has, and calibration sets it so that
         it gives `false_per_day`, with `grow` no higher.
-    false_per_day : events per day that may be found in light curves of calibration stars turned upside down; None keeps
+    false_per_day : events per day that may be found in light curves of calibration stars where no flare is; None keeps
         the threshold as it is given.
     """
 

@@ -37,6 +37,8 @@ OF_LABELS = {
     "fwhm_minutes": (2.0, 4.0, 8.0, 16.0, 32.0),
 }
 OF_STARS = {"tmag": (9.0, 10.0, 11.0, 12.0, 13.0, 14.0), "rotation_days": (0.5, 1.0, 3.0, 10.0)}
+#: Events that are less likely, which are most of the candidates, say nothing about honesty.
+LEAST_P = 0.1
 #: A network of points answers for cadences; for a window it is asked for its highest answer so near to the middle.
 NEAR_CENTRE = 2
 
@@ -109,10 +111,11 @@ def search_report(
     matched, candidates = (match_known(table, labels) for table in (searched.events, searched.candidates))
     index = score_test_windows(searched, known, windows, near)
     is_flare, p = index["label"].to_numpy() == 1, index["p"].to_numpy()
+    possible = possible_events(searched)
     report = {
         "events": event_report(matched, stars, searched.days)
         | {"average_precision": average_precision_of_events(counted(candidates))}
-        | honesty(searched.candidates["real"].to_numpy(), searched.candidates["p"].to_numpy()),
+        | honesty(possible["real"].to_numpy(), possible["p"].to_numpy()),
         "windows": window_scores(is_flare, p) | honesty(is_flare, p),
         "cadences": cadences_report(searched),
     }
@@ -144,6 +147,11 @@ def cadences_report(searched: Searched) -> dict[str, Any]:
     p = np.concatenate([one for star in searched.scores for one in star])
     counts = truth[1] > 0
     return cadence_scores(truth[0][counts] > 0.5, p[counts])
+
+
+def possible_events(searched: Searched) -> pl.DataFrame:
+    """The candidates whose probability is put to the test, `LEAST_P` and above, served or not."""
+    return searched.candidates.filter(pl.col("p") >= LEAST_P)
 
 
 def honesty(truth: NDArray[np.bool_], p: NDArray) -> dict[str, float]:

@@ -14,51 +14,23 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, logit
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from varistar.bulk.arrays import join_arrays, open_arrays
-from varistar.experiments.content import ModelContent, read_content, write_content
+from varistar.experiments.calibration import honest_logit
+from varistar.experiments.content import ModelContent, write_content
+from varistar.experiments.members import gather_members
 from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.params import find_root, lookup, read_params
 
 from .heads import Head, LaplaceHead
-from .measure import MEMBER, PeriodMeter
+from .measure import PeriodMeter
 from .scores import within
 from .variants import TARGETS, read_variant
 
 STRETCHES = (0.1, 10.0)
-#: Slopes beyond these would say that the split is too small, not what the network is worth.
-SLOPES = (0.2, 5.0)
-
-
-def gather_members(folder: Path, ensemble: bool) -> ModelContent:
-    """The model of a variant's trained members: the first, or all of them averaged.
-
-    Parameters
-    ----------
-    folder : as `train_variant` writes it.
-    """
-    members = [read_content(path) for path in sorted(folder.iterdir(), key=lambda path: int(path.name))]
-    if not ensemble:
-        return members[0]
-    tensors = {
-        f"{MEMBER}.{number}.{name}": tensor
-        for number, member in enumerate(members)
-        for name, tensor in member.tensors.items()
-    }
-    # the mean validation metrics of the members; what they reach together is measured on the test set
-    metrics = {name: _mean([member.spec.metrics[name] for member in members]) for name in members[0].spec.metrics}
-    return ModelContent(members[0].spec.model_copy(update={"metrics": metrics}), tensors)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Their mean; None, undefined, if one is."""
-    known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), 6) if len(known) == len(values) else None
 
 
 def best_stretch(head: Head, raw: Tensor, period: Tensor) -> float:
@@ -88,30 +60,6 @@ def best_stretch(head: Head, raw: Tensor, period: Tensor) -> float:
 
         stretch = float(np.exp(minimize_scalar(surprise, bounds=np.log(STRETCHES), method="bounded").x))
     return round(stretch, 6)
-
-
-def honest_logit(p: NDArray, right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and offset under which a logit of `p` is as often right as it says, by logistic regression.
-
-    Parameters
-    ----------
-    p : probabilities, shape (n,).
-    right : which were right; a split in which none or all were gives (1, 0), since it cannot tell.
-    """
-    if right.all() or not right.any():
-        return 1.0, 0.0
-    x = logit(np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6))
-
-    def surprise(numbers: NDArray) -> float:
-        z = numbers[0] * x + numbers[1]
-        return float(np.mean(np.logaddexp(0.0, z) - right * z))
-
-    def gradient(numbers: NDArray) -> NDArray:
-        residual = expit(numbers[0] * x + numbers[1]) - right
-        return np.array([np.mean(residual * x), np.mean(residual)])
-
-    found = minimize(surprise, (1.0, 0.0), jac=gradient, method="L-BFGS-B", bounds=[SLOPES, (None, None)])
-    return round(float(found.x[0]), 6), round(float(found.x[1]), 6)
 
 
 def calibrate(

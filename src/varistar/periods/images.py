@@ -10,6 +10,7 @@ import polars as pl
 from varistar.bulk.arrays import collect_arrays, write_array_shard
 from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.job import Done, run_job
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import one_sentence
 from varistar.foundation.files import atomic_folder, folder_hash
@@ -18,7 +19,6 @@ from varistar.foundation.settings import Settings
 from varistar.lightcurves.shards import read_shard
 
 from .preprocess import AnyRepresentation, preprocess, read_representation
-from .splits import SPLITS
 
 ImagePiece = tuple[Path, AnyRepresentation, str]
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from varistar.bulk.engine import Engine
 from varistar.bulk.job import Done, run_job
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path, folder_hash, link_file
 from varistar.foundation.params import find_root, read_section
@@ -30,7 +31,6 @@ from varistar.lightcurves.table import LightCurves
 
 from .augment import Augmented, augment
 from .sample_settings import Augmentation, SampleSettings
-from .splits import SPLITS
 
 KEPT = ("time", "flux", "flux_err", "camera")
 #: Sets the streams of augmentation apart from those of the stars themselves, whose key is their number alone.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varistar.experiments.content import Architecture, Metrics, ModelContent, ModelSpec, read_content
+from varistar.experiments.members import count_members
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import ConfigError, RegistryError
 from varistar.foundation.settings import validate
@@ -28,7 +29,6 @@ BATCH = 64  # larger ones leave the cache of a processor
 CUDA_BATCH = 512  # as many stars as a piece of a prediction has
 #: The numbers that calibration finds, and what stands for an uncalibrated network.
 CALIBRATION = {"stretch": 1.0, "slope": 1.0, "offset": 0.0}
-MEMBER = "members"
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,10 @@ def _untrained(
     settings: NetworkSettings, representation: AnyRepresentation, tensors: Mapping[str, Any]
 ) -> PeriodNetwork:
     """The network that these tensors belong to: one, or an ensemble whose members they number."""
-    members = {name.split(".")[1] for name in tensors if name.startswith(f"{MEMBER}.")}
+    members = count_members(tensors)
     if not members:
         return build_network(settings, representation)
-    return Ensemble([build_network(settings, representation) for _ in members])
+    return Ensemble([build_network(settings, representation) for _ in range(members)])
 
 
 def _calibration(given: Mapping[str, Any]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varistar.bulk.engine import Engine, run_all
+from varistar.experiments.splits import Split
 from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError
 from varistar.lightcurves.shards import read_shard
@@ -17,7 +18,6 @@ from varistar.lightcurves.shards import read_shard
 from .measure import PeriodMeter
 from .network import CalibratedNetwork
 from .reliability import crps_of_histogram
-from .splits import Split
 
 #: Of the truth, with the names in a table of measurements.
 TRUTH = {

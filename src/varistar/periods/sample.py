@@ -8,6 +8,7 @@ from typing import NamedTuple
 from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, run_job
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import DataError
 from varistar.foundation.files import require_replaceable
@@ -17,7 +18,6 @@ from varistar.surveys.definition import Survey
 from .inject import InjectionPiece, collect_injections, inject_piece
 from .sample_settings import SampleSettings, read_sample
 from .simulate import SimulationPiece, simulate_piece, simulation_key, simulation_pieces
-from .splits import SPLITS
 
 BYTES_PER_EXAMPLE = 12_000  # simulated and injected, at a thousand points
 

@@ -7,13 +7,13 @@ from pydantic import Field, model_validator
 
 from varistar.experiments.fit_settings import FitSettings
 from varistar.experiments.promotion import GateSettings
+from varistar.experiments.splits import SplitSettings
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.settings import Settings
 
 from .images import ImageSettings
 from .preprocess import AnyRepresentation
 from .sample_settings import SampleSettings, StarSettings
-from .splits import SplitSettings
 from .sweep_settings import SweepSettings
 from .templates import TemplateSettings
 from .variants import NetworkSettings, Variant, require_readable

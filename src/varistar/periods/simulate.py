@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.job import Done, run_job
+from varistar.experiments.splits import SPLITS
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path, folder_hash, link_file
@@ -32,7 +33,6 @@ from varistar.physics.spots import SpottedStar, simulate_positive, stream_of
 from varistar.surveys.definition import Survey
 
 from .sample_settings import SampleSettings, StarSettings, read_sample
-from .splits import SPLITS
 
 SIMULATIONS_PER_SHARD = 1024
 STARS_PER_BATCH = 256  # on an accelerator

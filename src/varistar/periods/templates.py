@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from varistar.bulk.engine import Engine, run_all
+from varistar.experiments.splits import SplitSettings, split_stars
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
@@ -26,8 +27,6 @@ from varistar.lightcurves.store import Part, Store
 from varistar.lightcurves.table import LightCurves
 from varistar.spectra.periodogram import lombscargle_peak_batch
 from varistar.surveys.definition import Survey
-
-from .splits import SplitSettings, split_stars
 
 
 class TemplateSettings(Settings):

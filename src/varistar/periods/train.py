@@ -1,12 +1,8 @@
 """Train a variant's networks on its examples, each recorded as one MLflow run."""
 
-import hashlib
-import json
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,15 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varistar.bulk.arrays import join_arrays, open_arrays
-from varistar.bulk.engine import Engine, for_device
-from varistar.bulk.job import Done, run_job
-from varistar.experiments.content import ModelContent, write_content
+from varistar.bulk.engine import Engine
 from varistar.experiments.fit import Fit, Metrics, OnEpoch, fit
-from varistar.experiments.lineage import StageInput, inputs_at
-from varistar.experiments.tracking import run
-from varistar.foundation.accelerator import Accelerator, choose_device
+from varistar.experiments.members import Learned, Lesson, train_members
+from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
-from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 from varistar.surveys.definition import Survey
 
@@ -113,111 +105,25 @@ def train(
     return network, done
 
 
-class Member(NamedTuple):
-    """One network of a variant, to be trained in a process of its own."""
-
-    root: Path
-    name: str
-    variant: Variant
-    number: int
+def learn(lesson: Lesson) -> Learned:
+    """Train one network of a variant."""
+    root, variant = lesson.root, lesson.variant
+    params = read_params(root)
+    representation = read_representation(root, variant.representation)
+    survey = read_section(root, f"surveys.{lookup(params, 'periods.survey')}", Survey)
+    accelerator = lookup(params, "accelerator")
+    _, done = train(variant, [lesson.examples], lesson.checkpoints, lesson.on_epoch, accelerator)
+    device = open_arrays(lesson.examples / "train").describe["device"]
+    return Learned(describe_model(variant.network, representation, survey, {}, lesson.training_data, device), done)
 
 
 def train_variant(
     root: Path, name: str, variant: Variant, output: Path, history: Path, engine: Engine | None = None
 ) -> list[Metrics] | None:
-    """Train a variant's members inside a project; returns the best epoch's metrics of each.
-
-    A resumable job, whose work is kept beside `output` until it is done; None in a process of an array that is not the
-    last. Members are trained side by side, one on each core; each is one MLflow run, resumed if it was interrupted.
-
-    Parameters
-    ----------
-    output : receives the members' contents, `0`, `1` and so on, not yet calibrated.
-    history : Parquet file, one row per member and epoch.
-    """
-    accelerator = lookup(read_params(root), "accelerator")
+    """Train a variant's members inside a project, as `train_members` does."""
     images = root / "build/periods/images" / variant.images
-
-    def deliver(done: Iterator[Done]) -> list[Metrics]:
-        metrics, histories = [], []
-        with atomic_folder(output) as whole:
-            for number, (target, best) in enumerate(done):
-                shutil.copytree(_model(target), whole / str(number))
-                histories.append(pl.read_parquet(_history(target), glob=False))
-                metrics.append(best)
-        with atomic_path(history) as temporary:
-            pl.concat(histories).write_parquet(temporary)
-        return metrics
-
-    return run_job(
-        _train_member,
-        [Member(root, name, variant, number) for number in range(variant.members)],
-        output.with_name(f"{output.name}.parts"),
-        {"training": _key(variant, images, inputs_at(root, [images]))},
-        deliver,
-        for_device(engine, choose_device(accelerator).type),
-        f"training {name}",
-        lambda member: root / f"{name}, member {member.number}",
-    )
-
-
-def _train_member(member: Member, target: Path) -> Metrics:
-    """Train one member: one MLflow run; writes its content and history, and returns the best epoch's metrics."""
-    root, name, number = member.root, member.name, member.number
-    seeded = member.variant.training.model_copy(update={"seed": member.variant.training.seed + number})
-    variant = member.variant.model_copy(update={"training": seeded, "members": 1, "ensemble": False})
-    params = read_params(root)
-    representation = read_representation(root, variant.representation)
-    survey = read_section(root, f"surveys.{lookup(params, 'periods.survey')}", Survey)
-    images = root / "build/periods/images" / variant.images
-    inputs = inputs_at(root, [images])
-    key = _key(variant, images, inputs)
-    label = name if member.variant.members == 1 else f"{name}-{seeded.seed}"
-    checkpoints = root / ".cache/checkpoints" / f"{WING}-{label}-{key}"
-    tags = {"wing": WING, "variant": name, "sample": variant.sample, "representation": variant.representation}
-    with run(root, WING, label, state=checkpoints.with_suffix(".json"), key=key, tags=tags) as tracked:
-        described = {"variant": variant.model_dump(mode="json"), "shown": representation.model_dump(mode="json")}
-        tracked.parameters(described)
-        tracked.inputs(inputs)
-        network, done = train(
-            variant,
-            [images],
-            checkpoints,
-            lambda epoch, metrics: tracked.metrics(metrics, epoch),
-            lookup(params, "accelerator"),
-        )
-        best: dict[str, float | None] = {key: round(value, 6) for key, value in done.history[done.best_epoch].items()}
-        device = open_arrays(images / "train").describe["device"]
-        spec = describe_model(variant.network, representation, survey, best, _hashes(inputs), device)
-        weights = write_content(_model(target), ModelContent(spec, network.state_dict()))
-        tracked.tags({"weights": weights, "best_epoch": str(done.best_epoch)})
-    history = pl.DataFrame(done.history).with_row_index("epoch").with_columns(member=pl.lit(number))
-    with atomic_path(_history(target)) as temporary:
-        history.write_parquet(temporary)
-    return done.history[done.best_epoch]
-
-
-def _model(target: Path) -> Path:
-    return target.with_name(f"{target.name}-model")
-
-
-def _history(target: Path) -> Path:
-    return target.with_name(f"{target.name}-history.parquet")
-
-
-def _key(variant: Variant, images: Path, inputs: Iterable[StageInput]) -> str:
-    """What makes this the same training: the variant, its examples, and the images where DVC knows their hash."""
-    digest = hashlib.sha256(json.dumps(variant.model_dump(mode="json"), sort_keys=True).encode())
-    for split in ("train", "validation"):
-        digest.update((images / split / "index.parquet").read_bytes())
-        digest.update((images / split / "axes.json").read_bytes())
-    for item in inputs:
-        digest.update(item.md5.encode())
-    return digest.hexdigest()[:12]
-
-
-def _hashes(inputs: Iterable[StageInput]) -> dict[str, str]:
-    return {item.path: item.md5 for item in inputs}
+    tags = {"sample": variant.sample, "representation": variant.representation}
+    return train_members(root, WING, name, variant, images, learn, output, history, tags, engine)
 
 
 def main(name: str) -> None:

@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 
 from varistar.experiments.content import write_content
+from varistar.experiments.members import gather_members
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import lookup, read_params, read_section
 
-from .calibrate import calibrate, gather_members
+from .calibrate import calibrate
 from .settings import Preset
 from .train import train_variant
 from .variants import TARGETS, read_variant

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from varistar.experiments.fit_settings import FitSettings
+from varistar.experiments.fit_settings import Trainable
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import PARAMS, lookup, read_params, read_section
 from varistar.foundation.settings import Settings
@@ -91,7 +91,7 @@ def require_readable(network: NetworkSettings, representation: "AnyRepresentatio
             )
 
 
-class Variant(Settings):
+class Variant(Trainable):
     """What is trained and compared under one name.
 
     Attributes
@@ -99,8 +99,6 @@ class Variant(Settings):
     sample, representation : what it is trained on, and how that is shown; together they name the image set.
     target : the period that it learns: `equatorial` is the simulation's parameter, as in the paper; `shown` is the one
         that the light curve shows, of the latitudes where the spots are.
-    members : so many networks are trained, with seeds from `training.seed` on; their scores tell how far chance goes.
-    ensemble : all members together are the model; otherwise the first is.
     published : predictive efficiency [%] of the row of Table 3 of the paper that this variant repeats.
     """
 
@@ -108,9 +106,6 @@ class Variant(Settings):
     representation: str
     target: Literal["equatorial", "shown"] = "equatorial"
     network: NetworkSettings = NetworkSettings()
-    training: FitSettings = FitSettings()
-    members: Annotated[int, Field(ge=1, le=20)] = 1
-    ensemble: bool = False
     published: Annotated[float, Field(ge=0, le=100)] | None = None
 
     @model_validator(mode="after")

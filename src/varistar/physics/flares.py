@@ -249,7 +249,7 @@ def _shape(x: Array) -> Array:
     for i in range(len(x)):
         s = PUBLISHED_PEAK_AT + PUBLISHED_FWHM * x[i]
         values[i] = HEIGHT * (
-            SLOW_SHARE * _decay_after_gauss(s, DECAYS[0]) + (1.0 - SLOW_SHARE) * _decay_after_gauss(s, DECAYS[1])
+            SLOW_SHARE * decay_after_gauss(s, DECAYS[0]) + (1.0 - SLOW_SHARE) * decay_after_gauss(s, DECAYS[1])
         )
     return values
 
@@ -261,12 +261,12 @@ def _area_after(x: float) -> float:
     gauss = 0.5 * GAUSS_WIDTH * math.sqrt(math.pi) * math.erfc((s - GAUSS_CENTRE) / GAUSS_WIDTH)
     area = 0.0
     for share, decay in ((SLOW_SHARE, DECAYS[0]), (1.0 - SLOW_SHARE, DECAYS[1])):
-        area += share / decay * (gauss + _decay_after_gauss(s, decay))
+        area += share / decay * (gauss + decay_after_gauss(s, decay))
     return HEIGHT * area / PUBLISHED_FWHM
 
 
 @njit(cache=True)
-def _decay_after_gauss(s: float, decay: float) -> float:
+def decay_after_gauss(s: float, decay: float) -> float:
     """exp(-((s - b) / c)^2) convolved with exp(-decay s) for s > 0. It is below 1e-14 before the Gaussian begins."""
     late = (s - GAUSS_CENTRE) / GAUSS_WIDTH
     if late < -6.0:

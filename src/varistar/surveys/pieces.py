@@ -83,7 +83,7 @@ def read_passing(
     passed: list[Passed] = []
     refused = [pl.DataFrame(schema=REFUSED | {"unread": pl.Boolean})]
     for source in sources[:at_most]:
-        shown = pl.lit(_shown(source.path)).alias("source")
+        shown = pl.lit(shown_path(source.path)).alias("source")
         try:
             light_curves = source.read()
             _require_time_system(source, light_curves, survey)
@@ -95,7 +95,7 @@ def read_passing(
         kept, losses = apply_cuts(tried, survey.cuts)
         lost = losses.filter(~pl.col("kept")).with_columns(shown, unread=pl.lit(False))
         refused.append(lost.select(refused[0].columns))
-        passed.append(Passed(kept, _shown(source.path)))
+        passed.append(Passed(kept, shown_path(source.path)))
     return passed, pl.concat(refused)
 
 
@@ -134,6 +134,6 @@ def _require_time_system(source: Source, light_curves: LightCurves, survey: Surv
         raise DataError(f"{source.path}: times in {own}, where the model expects {wanted}")
 
 
-def _shown(file: Path) -> str:
+def shown_path(file: Path) -> str:
     """A path as results give it: relative where the file lies below the working folder."""
     return str(file.resolve().relative_to(Path.cwd()) if file.resolve().is_relative_to(Path.cwd()) else file)

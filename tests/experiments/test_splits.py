@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from varistar.experiments.splits import SPLITS, SplitSettings, split_stars
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.settings import validate
-from varistar.periods.splits import SPLITS, SplitSettings, split_stars
 
 star_ids = st.lists(st.text(min_size=1), min_size=1, max_size=30)
 
