@@ -32,7 +32,7 @@ from .inject import searched_days
 from .known import KnownStar, read_known
 from .orbits import Orbit
 from .train import PointExamples, open_examples
-from .variants import read_variant
+from .variants import FlareVariant, read_variant
 
 #: Thresholds are looked for between these.
 SEEDS = (0.05, 0.99)
@@ -131,21 +131,23 @@ def _events(
     return np.concatenate(scores), np.concatenate(flares), days
 
 
+def calibrate_variant(root: Path, variant: FlareVariant, members: ModelContent) -> ModelContent:
+    """The calibrated model of a variant's members, on what the project has for that."""
+    build = root / "build/flares"
+    orbits = FlareFinder.of_content(members, "cpu").orbits
+    stars = read_known(build / "sectors", orbits, read_section(root, "flares.split", SplitSettings), "calibration")
+    truth = read_section(root, "flares.examples", ExampleSettings).points.truth
+    accelerator = lookup(read_params(root), "accelerator")
+    examples = build / "examples" / variant.examples
+    return calibrate(members, examples, stars, truth, variant.false_per_day, accelerator)
+
+
 def main(name: str) -> None:
     """The stage: variant `name` of params.yaml."""
     root = find_root()
     variant = read_variant(root, name)
     build = root / "build/flares"
-    members = gather_members(build / "networks" / name, variant.ensemble)
-    finder = FlareFinder.of_content(members, "cpu")
-    stars = read_known(
-        build / "sectors", finder.orbits, read_section(root, "flares.split", SplitSettings), "calibration"
-    )
-    truth = read_section(root, "flares.examples", ExampleSettings).points.truth
-    accelerator = lookup(read_params(root), "accelerator")
-    content = calibrate(
-        members, build / "examples" / variant.examples, stars, truth, variant.false_per_day, accelerator
-    )
+    content = calibrate_variant(root, variant, gather_members(build / "networks" / name, variant.ensemble))
     write_content(build / "calibrated" / name, content)
     print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in content.spec.calibration.items()))
 

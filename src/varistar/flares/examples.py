@@ -219,8 +219,8 @@ def build_examples(
 
 def _make_piece(piece: ExamplePiece, target: Path) -> dict[str, int]:
     stars = dict(read_orbits(piece.shard, piece.orbits))
-    names = list(stars)
-    mine = np.array(names)[split_stars(names, piece.splits) == piece.split]
+    splits = split_stars(list(stars), piece.splits)
+    mine = [name for name, split in zip(stars, splits, strict=True) if split == piece.split]
     labels = read_simulated(piece.flares).filter(pl.col("star_id").is_in(mine))
     if piece.kind == "windows":
         arrays, index = training_windows({name: stars[name] for name in mine}, labels, piece.settings.windows)

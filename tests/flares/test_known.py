@@ -1,0 +1,83 @@
+"""Stars with their flares, split by split."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from varistar.experiments.splits import SPLITS, SplitSettings, split_stars
+from varistar.flares.known import read_known
+from varistar.flares.labels import read_simulated
+from varistar.flares.orbits import OrbitSettings, split_orbits
+from varistar.flares.stars import orbits_of, read_orbits, shards_of
+from varistar.foundation.errors import DataError
+from varistar.foundation.params import read_section
+from varistar.lightcurves.shards import read_shard
+
+ORBITS = OrbitSettings()
+
+
+@pytest.fixture(scope="module")
+def sectors(project: Any) -> Path:
+    return project.build / "sectors"
+
+
+@pytest.fixture(scope="module")
+def splits(project: Any) -> SplitSettings:
+    return read_section(project.root, "flares.split", SplitSettings)
+
+
+def test_stars_come_with_their_orbits_in_the_order_of_the_table(sectors: Path) -> None:
+    for shard in shards_of(sectors)[:2]:
+        curves = read_shard(shard)
+        found = list(read_orbits(shard, ORBITS))
+        assert [name for name, _ in found] == list(curves.star_id)
+        for i, (_, orbits) in enumerate(found):
+            star = curves.star(i)
+            expected = split_orbits(star["time"], star["flux"], star["flux_err"], star["quality"], ORBITS)
+            assert len(orbits) == len(expected) > 0
+            for one, other in zip(orbits, expected, strict=True):
+                np.testing.assert_array_equal(one.time, other.time)
+                np.testing.assert_array_equal(one.flux, other.flux)
+
+
+def test_flags_decide_what_counts_and_none_are_needed(sectors: Path) -> None:
+    """A star without a usable orbit is there, and has none."""
+    curves = read_shard(shards_of(sectors)[0])
+    assert (curves.star(0)["quality"] != 0).any()
+    strict, lax = (
+        sum(int(orbit.good.sum()) for _, orbits in orbits_of(curves, settings) for orbit in orbits)
+        for settings in (OrbitSettings(quality=(0,)), OrbitSettings(spoiled=0))
+    )
+    assert strict < lax
+    assert [(name, len(orbits)) for name, orbits in orbits_of(curves, OrbitSettings(min_cadences=10**6))] == [
+        (name, 0) for name in curves.star_id
+    ]
+
+
+def test_every_star_is_known_in_one_split_with_its_own_flares(sectors: Path, splits: SplitSettings) -> None:
+    truth = pl.read_parquet(sectors / "truth.parquet")["star_id"].to_list()
+    labels = read_simulated(sectors / "flares.parquet")
+    seen: list[str] = []
+    for split in SPLITS:
+        stars = read_known(sectors, ORBITS, splits, split)
+        names = [star.star_id for star in stars]
+        assert names == sorted(names) and len(names) > 1
+        assert set(split_stars(names, splits)) == {split}
+        for star in stars:
+            assert star.orbits and star.labels.equals(labels.filter(star_id=star.star_id))
+        seen += names
+    assert sorted(seen) == sorted(truth)
+    everything = read_known(sectors, ORBITS, None, "test")
+    assert [star.star_id for star in everything] == sorted(truth)
+    assert sum(star.labels.height for star in everything) == labels.height > 0
+
+
+def test_what_is_missing_is_named(sectors: Path, splits: SplitSettings, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"light_curves: there are no light curves; make them with `dvc repro`"):
+        read_known(tmp_path, ORBITS, splits, "test")
+    (tmp_path / "light_curves").symlink_to(sectors / "light_curves")
+    with pytest.raises(DataError, match=r"flares\.parquet"):
+        read_known(tmp_path, ORBITS, splits, "test")
