@@ -62,8 +62,9 @@ push: $(INSTALLED) ## store data, champion and catalog in the in-repo store
 status: $(INSTALLED) ## say whether data, pipeline and champion are in order
 	@varistar status
 
-real-data: $(INSTALLED) ## networks trained on real noise of ASAS-SN and ZTF, and docs/real-data.md
+real-data: $(INSTALLED) ## networks on real light curves of ASAS-SN, ZTF and TESS; docs/real-data.md and real-flares.md
 	python benchmarks/real_periods.py
+	python benchmarks/real_flares.py
 
 benchmark: $(INSTALLED) ## kernels against the published loops, the whole chain, training; about ten minutes
 	python benchmarks/transform.py

@@ -10,7 +10,7 @@ the variant allows.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +35,15 @@ SLOWER = 0.1
 SEED = 1988
 
 
-@dataclass(frozen=True)
 class Stretches:
     """Stretches in memory, as `fit` reads them."""
 
-    arrays: NDArray[np.float16]
+    def __init__(self, arrays: NDArray[np.float16]) -> None:
+        self.arrays = arrays
+        self.targets: NDArray[np.float32] = arrays[:, -2:].astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.arrays)
-
-    @property
-    def targets(self) -> NDArray[np.float32]:
-        """Label and weight of every cadence."""
-        return self.arrays[:, -2:].astype(np.float32)
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the network reads."""

@@ -24,6 +24,7 @@ import torch
 import real_flare_page as page
 from real_flare_data import MATCH, QUIET, event_snr, read_real
 from real_flare_tuning import fine_tune, with_threshold
+from varistar.experiments.content import content_hash
 from varistar.figures.style import save_figure
 from varistar.flares.draws import GridDraw
 from varistar.flares.events import ACCEPT_PRESETS, PRESETS, accept, find_events
@@ -100,6 +101,9 @@ def main() -> None:
         "false": false_tables(recoveries["amplitude"], stars),
         "tuned": tuned,
         "threshold": finder.events.seed,
+        "contents": {
+            name: content_hash(folder) for name, folder in ((POINTS, options.points), (WINDOWS, options.windows))
+        },
     }
     figure = options.output.with_suffix(".png")
     save_figure(page.draw(results), figure)
@@ -171,10 +175,10 @@ def scores(events: pl.DataFrame, stars: Sequence[KnownStar], reference: pl.DataF
     labels = pl.concat([star.labels for star in stars])
     report = {}
     for name, known in (("original", labels), ("joined", join_close(labels))):
-        both = [pair(table.filter(pl.col("star_id").is_in(labelled)), known) for table in (events, reference)]
-        report[name] = event_scores(both[0], SEED) | {
-            "stars": {star: event_scores(_of_star(both[0], star), SEED) for star in labelled},
-            "less": f1_difference(*both),
+        own, theirs = (pair(table.filter(pl.col("star_id").is_in(labelled)), known) for table in (events, reference))
+        report[name] = event_scores(own, SEED) | {
+            "stars": {star: event_scores(_of_star(own, star), SEED) for star in labelled},
+            "less": f1_difference(own, theirs),
         }
     return report
 
@@ -225,8 +229,11 @@ def recover(stars: Sequence[KnownStar], finds: Mapping[str, Mapping[str, Find]])
 
 def injected_tables(recoveries: Mapping[str, Recovery]) -> dict[str, pl.DataFrame]:
     """The recovered share by the quantity of each draw, in its own cells."""
-    edges = {"amplitude": DRAWS["amplitude"].amplitudes, "peak_snr": DRAWS["peak_snr"].peak_snrs}
-    return {name: recovery_table(judge(one), {name: edges[name]}) for name, one in recoveries.items()}
+    tables = {}
+    for name, recovery in recoveries.items():
+        edges = DRAWS[name].peak_snrs or DRAWS[name].amplitudes
+        tables[name] = recovery_table(judge(recovery), {name: edges})
+    return tables
 
 
 def false_tables(recovery: Recovery, stars: Sequence[KnownStar]) -> dict[str, pl.DataFrame]:
@@ -269,6 +276,7 @@ def leave_one_out(root: Path, finder: FlareFinder, stars: Sequence[KnownStar]) -
         "injected": injected_tables(recoveries),
         "false": false_tables(recoveries["amplitude"], stars),
         "thresholds": thresholds,
+        "false_per_day": variant.false_per_day,
     }
 
 

@@ -111,7 +111,7 @@ def test_a_command_that_does_not_exist(varistar: Run) -> None:
 @pytest.mark.parametrize("words", [*WINGS, ("predict", "periods", "x.csv", "--output", "y.csv")], ids=lambda w: w[0])
 def test_a_wing_that_does_not_exist(refuses: Refuses, project: Path, words: tuple[str, ...]) -> None:
     wrong = ["colours" if word == "periods" else word for word in words]
-    assert refuses(*wrong) == "there is no wing 'colours'; there is periods"
+    assert refuses(*wrong) == "there is no wing 'colours'; there are periods and flares"
 
 
 @pytest.mark.parametrize(

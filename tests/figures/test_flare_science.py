@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from varistar.figures import flare_science as module
 from varistar.figures.star import star_figure
@@ -72,6 +73,7 @@ def test_the_sine_lies_on_the_expected_flares() -> None:
     assert len(module.phase_figure(pl.DataFrame(), pl.DataFrame()).axes) == 3
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_star_figure_marks_its_events(tmp_path: Path) -> None:
     time = np.concatenate([np.arange(0, 2, 0.01), np.arange(5, 7, 0.01)])
     cadences = pl.DataFrame(

@@ -66,6 +66,15 @@ def inside(root: Path) -> Iterator[pytest.MonkeyPatch]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two wait for each other, in networks as small as those of the tests, and round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def in_project() -> Callable[[Path], Any]:
     return inside

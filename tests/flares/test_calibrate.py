@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
@@ -40,6 +40,7 @@ spans = st.floats(0.1, 500.0)
 rates = st.floats(1e-4, 2.0)
 
 
+@settings(deadline=None)
 @given(scores, spans, rates)
 def test_no_more_false_events_than_asked_lie_above_the_threshold(found: np.ndarray, days: float, rate: float) -> None:
     """Unless even the highest threshold lets more through; and a lower one would let too many through."""
@@ -52,6 +53,7 @@ def test_no_more_false_events_than_asked_lie_above_the_threshold(found: np.ndarr
         assert seed == SEEDS[1] or seed in found
 
 
+@settings(deadline=None)
 @given(scores, spans, rates, rates)
 def test_who_allows_more_gets_no_higher_a_threshold(found: np.ndarray, days: float, one: float, other: float) -> None:
     low, high = sorted((one, other))
@@ -114,7 +116,7 @@ def test_the_content_gets_its_calibration_and_nothing_else(
     allowed = 0.2 if name == "points" else None
     calibrated = calibrate(content, examples, stars, TRUTH, allowed, "cpu")
     numbers = calibrated.spec.calibration
-    assert numbers.keys() == {"slope", "offset", "event_slope", "event_offset"} | ({"seed"} if allowed else set())
+    assert numbers.keys() == {"slope", "offset", "event_slope", "event_offset", "seed"}
     found = open_examples([examples], "calibration")
     network = FlareFinder.of_content(content, "cpu").network.network
     with torch.inference_mode():
@@ -122,7 +124,7 @@ def test_the_content_gets_its_calibration_and_nothing_else(
     counts = np.ones(p.shape, bool) if name == "windows" else found.targets[:, 1] > 0
     truth = found.targets if name == "windows" else found.targets[:, 0]
     assert [numbers["slope"], numbers["offset"]] == pytest.approx(
-        honest_logit(p[counts], truth[counts] > 0.5), rel=1e-4
+        honest_logit(p[counts], truth[counts] > 0.5), rel=1e-3
     )
 
     finder = FlareFinder.of_content(with_calibration(content, slope=numbers["slope"], offset=numbers["offset"]), "cpu")
@@ -140,6 +142,9 @@ def test_the_content_gets_its_calibration_and_nothing_else(
     if allowed:
         days = sum(searched_days(star.orbits) for star in stars)
         assert 0 < (score[~is_flare] > numbers["seed"]).sum() == math.floor(allowed * days)
+    else:  # the threshold on uncalibrated scores, where it has gone
+        served = finder.network.probability(torch.logit(torch.tensor(finder.events.seed, dtype=torch.float64)))
+        assert numbers["seed"] == pytest.approx(float(served.clip(*SEEDS)), rel=1e-6)
 
     assert calibrated.spec.model_copy(update={"calibration": {}}) == content.spec
     assert content.spec.calibration == {}
@@ -154,10 +159,9 @@ def test_calibrating_again_gives_the_same(trained: tuple[str, ModelContent, Path
     assert calibrate(before, examples, stars[:2], TRUTH, 0.2, "cpu").spec == once
 
 
-def test_a_known_distortion_of_the_network_is_undone(trained: tuple[str, ModelContent, Path], project: Any) -> None:
+def test_a_known_distortion_of_the_network_is_undone(project: Any) -> None:
     """The last layer made so many times as sure of itself gets slope and offset that make up for it."""
-    name, _, examples = trained
-    content = read_content(project.build / "networks" / name / "0")
+    content, examples = read_content(project.build / "networks/points/0"), project.build / "examples/points"
     finder = FlareFinder.of_content(content, "cpu")
     p, truth = _cadences(finder, examples)
     slope, offset = 1.6, 0.7

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit, logit
@@ -107,6 +107,7 @@ def test_events_are_those_of_the_scores_with_an_honest_p(folder: Path, stars: li
     assert low.find("nobody", []).schema == events.schema
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.floats(0, 1), min_size=2, max_size=30).map(np.array),
     st.floats(0.01, 20.0),
@@ -115,18 +116,17 @@ def test_events_are_those_of_the_scores_with_an_honest_p(folder: Path, stars: li
 def test_the_p_of_events_rises_with_their_score(project: Any, score: np.ndarray, slope: float, offset: float) -> None:
     finder = FlareFinder.of_folder(project.build / "calibrated/windows", "cpu")
     p = replace(finder, event_slope=slope, event_offset=offset).honest(np.sort(score))
-    assert ((p >= 0) & (p <= 1)).all() and (np.diff(p) >= 0).all()
+    assert ((p >= 0) & (p <= 1)).all() and (np.diff(p) >= -1e-15).all()
     np.testing.assert_allclose(replace(finder, event_slope=1.0, event_offset=0.0).honest(score), score, atol=1.1e-6)
 
 
-@pytest.mark.parametrize(("seed", "grow"), [(0.9, 0.2), (0.2, 0.2), (0.07, 0.07)])
-def test_the_calibrated_threshold_is_served(folder: Path, seed: float, grow: float) -> None:
+@pytest.mark.parametrize("seed", [0.9, 0.2, 0.07])
+def test_the_calibrated_threshold_is_served(folder: Path, seed: float) -> None:
     content = read_content(folder)
     assert content.spec.preprocessing["events"].get("seed", 0.5) == 0.5
     served = FlareFinder.of_content(with_calibration(content, seed=seed), "cpu").events
     given_grow = FlareFinder.of_content(with_calibration(content), "cpu").events.grow
-    assert (served.seed, served.grow) == (seed, min(given_grow, max(grow, min(seed, given_grow))))
-    assert served.grow <= served.seed
+    assert (served.seed, served.grow) == (seed, min(given_grow, seed))
 
 
 def test_an_uncalibrated_network_answers_as_it_learned(project: Any) -> None:

@@ -194,7 +194,5 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(place: Any) -> None:
     with pytest.raises(RegistryError, match=r"elsewhere: the challenger is not here"):
         promote(place.root)
     shutil.rmtree(place.build / "sectors")
-    with pytest.raises(
-        RegistryError, match=r"sectors: there are no test stars here to compare on; make them"
-    ):
+    with pytest.raises(RegistryError, match=r"sectors: there are no test stars here to compare on; make them"):
         promote(place.root, place.build / "calibrated/points")

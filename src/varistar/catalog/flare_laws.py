@@ -34,6 +34,7 @@ def energy_samples(stars: pl.DataFrame, flares: pl.DataFrame, surface: Completen
             continue
         own = sized.filter(pl.col("star_id") == row["star_id"])
         chance = surface.of_star(row["noise"], row["cadence_minutes"] / 1440.0)(NODES)
+        chance[surface.equivalent_duration_s[0] > NODES] = 0.0  # nobody injected so small ones: they do not count
         scale = float(flare_energy(np.ones(1), row["teff"], row["radius"])[0])
         found = _interpolated(NODES * scale, chance)
         answer[row["star_id"]] = FlareSample(

@@ -21,6 +21,7 @@ from varistar.flares.faces import FaceSettings, combine_exposure, compare_faces,
 from varistar.flares.finder import FlareFinder
 from varistar.flares.groups import young_groups
 from varistar.flares.labels import read_simulated
+from varistar.flares.measure import UNSURE_TREND
 from varistar.flares.orbits import OrbitSettings
 from varistar.flares.power_law import closed_form_slope
 from varistar.flares.rates import RateSettings, largest_flares, rates_by_group, rates_by_size, with_bins
@@ -45,6 +46,8 @@ ENERGY_EDGES = tuple(10.0 ** np.arange(30.0, 37.01, 0.5))
 YOUNG_MYR = 45.0
 #: Amplitudes from which the catalog's flares count for the planet, and their law is fitted.
 STRONG = 0.02
+#: Of flares that are shown one by one: the light beneath is known.
+SURE = (pl.col("quality") & UNSURE_TREND) == 0
 SHOWN_LARGEST, AROUND_DAYS = 4, 0.12
 
 
@@ -82,7 +85,11 @@ def read_survey(root: Path) -> Survey:
     truth_of_flares = root / SURVEY / "flares.parquet"
     stars = tables["stars"].filter(pl.col("searched_days") > 0)
     flares = pl.read_parquet(catalog, glob=False)
-    largest = flares.filter(pl.col("p") >= 0.5).group_by("star_id").agg(largest_energy_erg=pl.col("energy_erg").max())
+    largest = (
+        flares.filter(SURE & (pl.col("p") >= 0.5))
+        .group_by("star_id")
+        .agg(largest_energy_erg=pl.col("energy_erg").max())
+    )
     for more in (truth.select("star_id", "age_myr"), colours, largest):
         stars = stars.join(more, on="star_id", how="left", maintain_order="left")
     return Survey(
@@ -115,7 +122,7 @@ def science_of(survey: Survey) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]
         "slopes": slopes,
         "faces": faces,
         "phase_histogram": histogram,
-        "largest": largest_flares(survey.flares, size="peak_flux"),
+        "largest": largest_flares(survey.flares.filter(SURE), size="peak_flux"),
         "groups": groups_of(survey),
         "tracks": tracks,
         "scenarios": scenarios,

@@ -1,6 +1,7 @@
 """The commands that train, choose and run networks."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-Wing = Annotated[str, typer.Argument(help="Which network: periods.", metavar="WING")]
+WINGS = ("periods", "flares")
+Wing = Annotated[str, typer.Argument(help="Which network: periods or flares.", metavar="WING")]
 
 
 @app.command()
@@ -47,10 +49,18 @@ def train(
     """
     _known_wing(wing)
     from varistar.foundation.params import find_root
-    from varistar.periods.trial import train_trial
 
     folder = find_root(root)
-    kept = train_trial(folder, variant, preset, output)
+    if wing == "flares":
+        from varistar.flares.trial import train_trial as train_flares
+
+        if preset:
+            raise ConfigError("--preset is of periods; flares has no presets")
+        kept = train_flares(folder, variant, output)
+    else:
+        from varistar.periods.trial import train_trial
+
+        kept = train_trial(folder, variant, preset, output)
     print(f"{kept}: trained and calibrated; `varistar promote {wing} --candidate {kept}` compares it with the champion")
 
 
@@ -77,7 +87,7 @@ def sweep(
     behind the median of the others are pruned; with several, none is. An interrupted sweep goes on when the same
     command is given again. Figures of it are drawn beside the journal, in build/sweeps.
     """
-    _known_wing(wing)
+    _known_wing(wing, ("periods",))
     from varistar.foundation.params import find_root
     from varistar.periods.sweep import sweep_variant, write_winner
 
@@ -103,7 +113,7 @@ def difference(
     The differences are paired, star by star, with the 95% interval of a bootstrap that keeps the examples of a template
     together. Both variants must have been evaluated on this machine.
     """
-    _known_wing(wing)
+    _known_wing(wing, ("periods",))
     from varistar.foundation.params import find_root
     from varistar.periods.difference import difference_lines, differences
 
@@ -125,8 +135,8 @@ def promote(
 ) -> None:
     """Compare challenger and champion; promote it if it passes.
 
-    Both are measured on the same frozen test set. The gates stand in params.yaml, under periods.promotion. When one of
-    them refuses, the champion stays and the exit code is 2.
+    Both are measured on the same frozen test set. The gates stand in params.yaml, under promotion of the wing. When
+    one of them refuses, the champion stays and the exit code is 2.
     """
     from varistar.experiments.promotion import promote_candidate
     from varistar.foundation.params import find_root
@@ -145,7 +155,7 @@ def champion(wing: Wing, root: Root = None) -> None:
     """Show the champion and its history.
 
     MLflow's aliases are set from them. On a fresh clone, whose MLflow store is empty, the champion is packaged for it
-    again, under the name models:/varistar-periods@champion.
+    again, under the name models:/varistar-<wing>@champion.
     """
     from varistar.experiments.promotion import show_champion
     from varistar.foundation.params import find_root
@@ -193,10 +203,10 @@ def predict(
     catalog of flares has a row for each flare, and beside it tables named `.stars`, `.sectors` (rotation) and
     `.phases`. A prediction that was interrupted goes on when the same command is given again.
     """
+    _known_wing(wing)
     chosen = model or _champion_folder(wing, root)
     if wing == "flares":
         return _predict_flares(inputs, chosen, output, engine, workers, accelerator, stars, recovery, root)
-    _known_wing(wing)
     from varistar.catalog.predict import predict as predict_catalog
 
     if stars or recovery:
@@ -271,9 +281,11 @@ def _catalog_settings(root: Path | None) -> "FlareCatalogSettings | None":
     return None if folder is None else read_catalog_settings(folder)
 
 
-def _known_wing(wing: str) -> None:
-    if wing != "periods":
-        raise VaristarError(f"there is no wing '{wing}'; there is periods")
+def _known_wing(wing: str, wings: Sequence[str] = WINGS) -> None:
+    if wing in WINGS and wing not in wings:
+        raise VaristarError(f"the wing '{wing}' has none of that yet; {' and '.join(wings)} has")
+    if wing not in wings:
+        raise VaristarError(f"there is no wing '{wing}'; there are {' and '.join(WINGS)}")
 
 
 def _contest(wing: str, root: Path) -> "Contest":

@@ -29,8 +29,9 @@ def star_figure(cadences: pl.DataFrame, events: pl.DataFrame, star_id: str, time
     for panel, orbit in zip(panels, orbits, strict=False):
         _draw_light(panel, orbit, 2.0)
         own = events.filter(pl.col("orbit") == orbit["orbit"][0])
-        heights = [float(orbit["flux"].max())] * len(own)  # type: ignore[arg-type]
-        panel.plot(own["tpeak"], heights, "v", ms=4, color=SECOND, clip_on=False)
+        if len(own):  # an unclipped line without points would take all the room there is
+            heights = [float(orbit["flux"].max())] * len(own)  # type: ignore[arg-type]
+            panel.plot(own["tpeak"], heights, "v", ms=4, color=SECOND, clip_on=False)
         panel.set_ylabel("flux / median")
     highest = events.filter(pl.col("peak_flux").is_not_null()).sort("peak_flux", descending=True).head(CLOSE)
     _draw_closely(panels[-1], cadences, highest)
@@ -63,7 +64,6 @@ def _draw_closely(panel: "Axes", cadences: pl.DataFrame, highest: pl.DataFrame) 
         inset = panel.inset_axes((number * width + 0.02, 0.12, width - 0.05, 0.74))
         first, last = row["tstart"] - AROUND, row["tstop"] + AROUND
         near = cadences.filter((pl.col("orbit") == row["orbit"]) & pl.col("time").is_between(first, last))
-        inset.set_in_layout(False)
         _draw_light(inset, near, 4.0)
         inset.plot(near["time"], near["model"], color=INK, lw=0.9)
         inset.set_title(f"{row['tpeak']:.3f}: p = {row['p']:.2f}", fontsize=8)

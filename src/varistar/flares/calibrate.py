@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from varistar.experiments.calibration import honest_logit
 from varistar.experiments.content import ModelContent, write_content
@@ -67,7 +67,9 @@ def calibrate(
     calibration = {"slope": slope, "offset": offset}
     finder = FlareFinder.of_content(_with(content, calibration), accelerator)
     score, is_flare, days = _events(finder, stars, truth)
-    if false_per_day is not None:
+    if false_per_day is None:  # where the variant has it, on the scale of the calibrated probability
+        calibration["seed"] = float(np.clip(expit(slope * logit(finder.events.seed) + offset), *SEEDS))
+    else:
         calibration["seed"] = threshold_for(score[~is_flare], days, false_per_day)
     event_slope, event_offset = honest_logit(score, is_flare)
     return _with(content, calibration | {"event_slope": event_slope, "event_offset": event_offset})

@@ -91,7 +91,9 @@ class FlareFinder:
             raise RegistryError(f"the weights do not fit the architecture: {mismatch}") from None
         numbers = _calibration(spec.calibration)
         if numbers["seed"] is not None:
-            events = events.model_copy(update={"seed": numbers["seed"], "grow": min(events.grow, numbers["seed"])})
+            # a variant that grows its events no further than its threshold does so at any threshold
+            grow = numbers["seed"] if events.grow == events.seed else min(events.grow, numbers["seed"])
+            events = events.model_copy(update={"seed": numbers["seed"], "grow": grow})
         served = CalibratedFlareNetwork(network, numbers["slope"], numbers["offset"]).eval()
         device = choose_device(accelerator)
         slope, offset = numbers["event_slope"], numbers["event_offset"]

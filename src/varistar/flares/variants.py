@@ -23,10 +23,9 @@ class FlareVariant(Trainable):
     Attributes
     ----------
     examples : the kind of examples that it learns from, as its trunk reads them.
-    events : how its scores become events; `seed` is what an uncalibrated network has, and calibration sets it so that
-        it gives `false_per_day`, with `grow` no higher.
-    false_per_day : events per day that may be found in light curves of calibration stars where no flare is; None keeps
-        the threshold as it is given.
+    events : how its scores become events; `seed` is a threshold on uncalibrated scores.
+    false_per_day : events per day that may be found in light curves of calibration stars where no flare is: calibration
+        sets the threshold there, with `grow` no higher. None keeps the threshold as it is given.
     """
 
     examples: Literal["windows", "points"] = "points"
