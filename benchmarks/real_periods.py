@@ -70,7 +70,8 @@ def introduction(options: argparse.Namespace, seconds: float) -> str:
         training. The page is made by"""
     made = f"""
         It took {seconds / 60:.0f} minutes on {machine}. The light curves are no part of the project; the command reads
-        them from `VARISTAR_REAL_DATA`."""
+        them from `VARISTAR_REAL_DATA`. Flares of real TESS stars have a page of their own:
+        [real-flares.md](real-flares.md)."""
     return "\n\n".join(["# Real light curves", paragraph(networks), f"```\n{command}\n```", paragraph(made)])
 
 
