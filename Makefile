@@ -24,9 +24,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 repro: $(INSTALLED) ## rebuild everything from the embedded survey, promote if the gates pass, predict, print the results
 	dvc pull --quiet data.dvc $(wildcard models.dvc)
-	dvc repro compare illustrate
+	dvc repro compare illustrate flares/dvc.yaml:compare
 	varistar promote periods --if-better
-	dvc repro completeness
+	varistar promote flares --if-better
+	dvc repro completeness flares/dvc.yaml:flare_science
 	@varistar report
 
 study: $(INSTALLED) ## train the other rows of Table 3 and the ablations, three seeds each; a night at the size `study`
@@ -55,6 +56,7 @@ ui: $(INSTALLED) ## serve the MLflow UI on the runs
 pull: $(INSTALLED) ## fetch data, champion and catalog from the in-repo store
 	dvc pull --quiet --allow-missing
 	varistar champion periods
+	varistar champion flares
 
 push: $(INSTALLED) ## store data, champion and catalog in the in-repo store
 	dvc push

@@ -9,9 +9,10 @@ cd "$scratch/varistar"
 export PYTHONPATH="$PWD/src"
 varistar size smoke --yes
 dvc pull --quiet data.dvc models.dvc
-dvc repro --quiet compare
+dvc repro --quiet compare flares/dvc.yaml:compare
 varistar promote periods --force --reason "smoke test: any network will do"
-dvc repro --quiet completeness
+varistar promote flares --force --reason "smoke test: any network will do"
+dvc repro --quiet completeness flares/dvc.yaml:flare_science
 varistar report
 varistar predict periods data/ground/light_curves --output "$scratch/again.parquet"
 python - "$scratch/again.parquet" build/catalog/periods.parquet <<'PYTHON'
@@ -23,5 +24,5 @@ again, catalog = (pl.read_parquet(path) for path in sys.argv[1:])
 assert catalog.height > 100, catalog.height
 assert again.equals(catalog), "predicting again gave another catalog"
 PYTHON
-dvc repro --quiet compare illustrate completeness
+dvc repro --quiet compare illustrate completeness flares/dvc.yaml:compare flares/dvc.yaml:flare_science
 varistar status

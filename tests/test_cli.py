@@ -491,8 +491,10 @@ def test_a_report_of_nothing_yet(varistar: Run, project: Path) -> None:
     answer = varistar("report")
     assert (answer.code, answer.err) == (0, "")
     for line in (
-        "no comparison of methods yet; `make repro` makes one",
+        "no comparison of methods yet in periods.json; `make repro` makes one",
+        "no comparison of methods yet in flares.json; `make repro` makes one",
         "champion: no champion for periods: train one and run varistar promote periods",
+        "champion: no champion for flares: train one and run varistar promote flares",
         "catalog:  none yet; `dvc repro catalog` makes it with the champion",
         "figures:  none yet; `make repro` draws them",
     ):
@@ -520,15 +522,15 @@ def test_a_report_of_everything(
     assert re.search(r"best constant +0\.100 \(0\.050-0\.200\) +0\.200\n", text)
     assert re.search(r"mine +1 of 50 +2\.000% \(0\.400%-10\.500%\)", text)
     assert re.search(
-        rf"champion: {content_hash(period_model):.12} since \S+ \(0\.123 of its test stars within 10%\)", text
+        rf"champion: periods {content_hash(period_model):.12} since \S+ \(0\.123 of its test stars within 10%\)", text
     )
     assert f"catalog:  {catalog} (5 stars, 2 whose period is more probably right than not)" in text
-    assert f"figures:  {project / 'build/figures/periods'}" in text
+    assert f"figures:  {project / 'build/figures'}" in text
 
     catalog.write_bytes(catalog.read_bytes()[:-20])
     assert refuses("report") == f"{catalog}: not a catalog; `dvc repro catalog` makes it again"
     write_json(project / "metrics/periods.json", {"tests": {"clump/paper": {"mine": {}}}})
-    assert refuses("report").endswith("periods.json: not a comparison of methods; `dvc repro compare` makes it again")
+    assert refuses("report").endswith("periods.json: not a comparison of methods; `make repro` makes it again")
     (project / "metrics/periods.json").write_text("{")
     assert "periods.json: not valid JSON" in refuses("report")
 
@@ -542,6 +544,9 @@ def test_a_damaged_champion_is_reported(
     answer = varistar("report")
     assert answer.code == 0
     assert f"{digest}: damaged: it is not the model {digest} that was promoted" in answer.out
+
+
+FLARES = ("compare", "flare_science")
 
 
 def test_status_follows_the_pipeline(
@@ -559,15 +564,18 @@ def test_status_follows_the_pipeline(
 
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "--quiet", "--no-scm"], check=True)
-    last = ("compare", "illustrate", "completeness")
-    stages = (f"{name}: {{cmd: cp in.txt {name}.txt, deps: [in.txt], outs: [{name}.txt]}}" for name in last)
-    (project / "dvc.yaml").write_text(f"stages: {{{', '.join(stages)}}}\n")
-    (project / "in.txt").write_text("1")
+    for folder, last in ((project, ("compare", "illustrate", "completeness")), (project / "flares", FLARES)):
+        folder.mkdir(exist_ok=True)
+        stages = (f"{name}: {{cmd: cp in.txt {name}.txt, deps: [in.txt], outs: [{name}.txt]}}" for name in last)
+        (folder / "dvc.yaml").write_text(f"stages: {{{', '.join(stages)}}}\n")
+        (folder / "in.txt").write_text("1")
     crown(project, period_model)
+    monkeypatch.setattr("varistar.report.SCORES", {"periods": ("within_10pct", "{:.3f}")})
     answer = varistar("status")
     assert answer.code == 1
-    assert answer.out.startswith("pipeline: `dvc repro` would run compare, illustrate, completeness\nchampion: ")
-    subprocess.run([*dvc, "repro", "--quiet"], check=True)
+    run = "compare, illustrate, completeness, flares/dvc.yaml:compare, flares/dvc.yaml:flare_science"
+    assert answer.out.startswith(f"pipeline: `dvc repro` would run {run}\nchampion: ")
+    subprocess.run([*dvc, "repro", "--quiet", "--all-pipelines"], check=True)
     answer = varistar("status")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("pipeline: up to date\nchampion: ")

@@ -96,6 +96,20 @@ def test_evaluation_waits_for_the_samples_of_the_tests_and_no_others() -> None:
     assert "periods.tests" in STAGES["evaluate"]["params"]
 
 
+FLARES = read_stages("flares/dvc.yaml")
+
+
+@pytest.mark.parametrize("name", FLARES)
+def test_a_stage_of_flares_depends_on_what_it_imports(name: str) -> None:
+    stage = FLARES[name]
+    room = "catalog" if name in ("flare_survey", "flare_science") else "flares"
+    module = SOURCE / f"varistar/{room}/{name}.py"
+    wanted = {path.relative_to(REPOSITORY).as_posix() for path in import_closure(module)}
+    listed = {dep for dep in stage["deps"] if dep.startswith("src/")}
+    assert listed == wanted, f"missing: {sorted(wanted - listed)}; too many: {sorted(listed - wanted)}"
+    assert stage["cmd"].startswith(f"python -m varistar.{room}.{name}"), stage["cmd"]
+
+
 def test_the_study_goes_through_the_stages_of_the_variants() -> None:
     """With its own parameters and metrics, from a folder of its own, and with everything else the same."""
     study = read_stages("study/dvc.yaml")

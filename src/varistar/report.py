@@ -3,41 +3,63 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from varistar.catalog.columns import TRUSTED
 from varistar.experiments.registry import Champion, champion
+from varistar.flares import compare as compare_flares
+from varistar.flares import variants as flares
 from varistar.foundation.errors import DataError, RegistryError
 from varistar.foundation.files import read_json
-from varistar.periods.compare import comparison_lines
-from varistar.periods.measure import WING
+from varistar.periods import compare as compare_periods
+from varistar.periods import measure as periods
 
 CATALOG = "build/catalog/periods.parquet"
-REBUILT = ("compare", "illustrate", "completeness")  # the last stages of a rebuild
+FLARES = "build/catalog/flares.parquet"
+#: The last stages of a rebuild.
+REBUILT = ("compare", "illustrate", "completeness", "flares/dvc.yaml:compare", "flares/dvc.yaml:flare_science")
+#: What a champion's score is called, and how it is said.
+SCORES = {
+    periods.WING: ("within_10pct", "{:.3f} of its test stars within 10%"),
+    flares.WING: ("counted_f1", "F1 {:.3f} of the flares of its test stars"),
+}
 
 
 def report_lines(root: Path) -> list[str]:
-    """The comparison of all methods, the champion, the catalog's size, and where runs, catalog and figures are.
+    """The comparisons of all methods, the champions, the catalogs' sizes, and where runs, catalogs and figures are.
 
     Raises
     ------
     DataError
-        When the comparison or the catalog is damaged.
+        When a comparison or a catalog is damaged.
     """
-    lines = ["no comparison of methods yet; `make repro` makes one"]
-    summary = root / "metrics/periods.json"
-    if summary.exists():
-        try:
-            lines = comparison_lines(read_json(summary))
-        except (KeyError, TypeError, AttributeError, ValueError):
-            raise DataError(f"{summary}: not a comparison of methods; `dvc repro compare` makes it again") from None
-    lines += ["", _champion_line(root), _catalog_line(root / CATALOG), *_judged_lines(root / "metrics/catalog.json")]
-    figures = root / "build/figures/periods"
+    lines = _compared(root / "metrics/periods.json", compare_periods.comparison_lines)
+    lines += ["", _champion_line(root, periods.WING), _catalog_line(root / CATALOG)]
+    lines += _judged_lines(root / "metrics/catalog.json")
+    lines += _compared(root / "metrics/flares.json", compare_flares.comparison_lines)
+    lines += [
+        "",
+        _champion_line(root, flares.WING),
+        _flares_line(root / FLARES, root / "metrics/flare_catalog.json"),
+        "",
+    ]
+    figures = root / "build/figures"
     lines.append(f"figures:  {figures if figures.is_dir() else 'none yet; `make repro` draws them'}")
     lines.append("runs:     `make ui`, then http://127.0.0.1:5000/#/experiments?workflowType=machine_learning")
     return lines
+
+
+def _compared(summary: Path, tell: Callable[[dict[str, Any]], list[str]]) -> list[str]:
+    if not summary.exists():
+        return [f"no comparison of methods yet in {summary.name}; `make repro` makes one"]
+    try:
+        return tell(read_json(summary))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise DataError(f"{summary}: not a comparison of methods; `make repro` makes it again") from None
 
 
 def status_lines(root: Path) -> tuple[list[str], bool]:
@@ -58,22 +80,24 @@ def status_lines(root: Path) -> tuple[list[str], bool]:
     in_order &= ran and not stale
     wanted = f"`dvc repro` would run {', '.join(stale)}" if stale else said
     lines.append("pipeline: " + ("up to date" if ran and not stale else wanted))
-    try:
-        champion(root, WING)
-    except RegistryError:
-        in_order = False
-    lines.append(_champion_line(root))
+    for wing in SCORES:
+        try:
+            champion(root, wing)
+        except RegistryError:
+            in_order = False
+        lines.append(_champion_line(root, wing))
     return lines, in_order
 
 
-def _champion_line(root: Path) -> str:
+def _champion_line(root: Path, wing: str) -> str:
     try:
-        best: Champion = champion(root, WING)
+        best: Champion = champion(root, wing)
     except RegistryError as error:
         return f"champion: {error}"
-    score = best.comparison.challenger.metrics.get("within_10pct")
-    shown = "" if score is None else f" ({score:.3f} of its test stars within 10%)"
-    return f"champion: {best.content_hash:.12} since {best.since}{shown}"
+    name, said = SCORES[wing]
+    score = best.comparison.challenger.metrics.get(name)
+    shown = "" if score is None else f" ({said.format(score)})"
+    return f"champion: {wing} {best.content_hash:.12} since {best.since}{shown}"
 
 
 def _catalog_line(catalog: Path) -> str:
@@ -85,6 +109,18 @@ def _catalog_line(catalog: Path) -> str:
     except (pl.exceptions.PolarsError, OSError):
         raise DataError(f"{catalog}: not a catalog; `dvc repro catalog` makes it again") from None
     return f"catalog:  {catalog} ({total} stars, {trusted} whose period is more probably right than not)"
+
+
+def _flares_line(catalog: Path, metrics: Path) -> str:
+    if not catalog.exists():
+        return "catalog:  none yet; `make repro` makes it with the champion"
+    try:
+        number = pl.scan_parquet(catalog, glob=False).select(pl.len()).collect().item()
+        scores = read_json(metrics)["flares"] if metrics.exists() else None
+        judged = "" if scores is None else f"; {scores['true_positives']} of {scores['n_events']} are true"
+    except (pl.exceptions.PolarsError, OSError, KeyError, TypeError):
+        raise DataError(f"{catalog}: not a catalog; `make repro` makes it again") from None
+    return f"catalog:  {catalog} ({number} flares{judged})"
 
 
 def _judged_lines(metrics: Path) -> list[str]:

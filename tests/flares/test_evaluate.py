@@ -21,7 +21,7 @@ from varistar.flares.examples import ExampleSettings
 from varistar.flares.finder import FlareFinder, served_network
 from varistar.flares.known import KnownStar
 from varistar.flares.labels import LABELS
-from varistar.flares.measured import search_known
+from varistar.flares.measured import Searched, search_known
 from varistar.flares.orbits import Orbit
 from varistar.flares.verdict import counted, false_events, match_known, score_test_windows
 from varistar.flares.windows import WindowSettings
@@ -191,19 +191,16 @@ def test_false_events_are_those_that_fit_nothing_over_all_days() -> None:
         assert row["low"] < row["per_day"] == row["n"] / row["days"] < row["high"]
 
 
-def test_a_window_is_asked_for_its_highest_score_near_its_middle(evaluated: Any) -> None:
+def test_a_window_is_asked_for_its_highest_score_near_its_middle() -> None:
     rng = np.random.default_rng(1)
     time = np.arange(3000) * 2 / 1440
     orbit = Orbit(time, 1 + 0.001 * rng.standard_normal(3000), np.full(3000, 0.001), np.arange(3000), 2 / 1440)
-    labels = labels_of(("a", float(time[1000]), 30.0), ("a", float(time[2000]), 30.0))
-    star = KnownStar("a", [orbit], labels)
+    star = KnownStar("a", [orbit], labels_of(("a", float(time[1000]), 30.0), ("a", float(time[2000]), 30.0)))
     scores = np.zeros(3000)
     scores[1002], scores[1997] = 0.8, 0.9
-    project, _ = evaluated
-    some = search_known(
-        project.build / "calibrated/points", [], [star], ExampleSettings().points.truth, ALONE, "cpu"
-    )[0]._replace(scores=[[scores]])  # fmt: skip
-    near = score_test_windows(some, [star], WindowSettings(), 2).filter(pl.col("label") == 1)
-    assert near["p"].to_list() == [0.8, 0.0]
-    exact = score_test_windows(some, [star], WindowSettings(), 0).filter(pl.col("label") == 1)
-    assert exact["p"].to_list() == [0.0, 0.0]
+    none = pl.DataFrame()
+    searched = Searched([[scores]], [], none, none, none, 0.0)
+    for near, expected in ((2, [0.8, 0.0]), (3, [0.8, 0.9]), (0, [0.0, 0.0])):
+        windows = score_test_windows(searched, [star], WindowSettings(), near)
+        assert windows.filter(pl.col("label") == 1)["p"].to_list() == expected
+        assert not windows.filter(pl.col("label") == 0)["p"].any()

@@ -14,6 +14,7 @@ from .examples import ExampleSettings
 from .measure import MeasureSettings
 from .network_settings import PointSettings
 from .orbits import OrbitSettings
+from .phase import PhaseSettings
 from .rotation import RotationSettings
 from .variants import FlareVariant
 
@@ -29,7 +30,8 @@ class FlaresSettings(Settings):
     variants : what every rebuild trains.
     study : what `make study` trains; names differ from `variants`.
     recovery : what is injected into the test stars.
-    measure, rotation : how a catalog measures flares and rotation.
+    injected : what is injected into the survey that the catalog is made of.
+    measure, rotation, phase : how a catalog measures flares, rotation and the phase of the spots.
     promotion : what a challenger must reach on the test stars.
     """
 
@@ -41,8 +43,10 @@ class FlaresSettings(Settings):
     variants: dict[Name, FlareVariant]
     study: dict[Name, FlareVariant] = {}
     recovery: GridDraw = GridDraw()
+    injected: GridDraw = GridDraw()
     measure: MeasureSettings = MeasureSettings()
     rotation: RotationSettings = RotationSettings()
+    phase: PhaseSettings = PhaseSettings()
     promotion: GateSettings
 
     @model_validator(mode="after")
