@@ -57,7 +57,7 @@ def test_the_projects_own_params_are_in_order() -> None:
         (
             "sise",
             "laptop",
-            "key 'sise' does not exist; allowed here: accelerator, periods, sectors, size, sizes, sky, surveys",
+            "key 'sise' does not exist; allowed here: accelerator, flares, periods, sectors, size, sizes, sky, surveys",
         ),
         (
             "periods.samples.clump.simulation",

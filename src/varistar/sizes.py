@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from varistar.config import Params, set_value
+from varistar.flares.settings import FlaresSettings
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import PARAMS, lookup, read_params
@@ -32,6 +33,10 @@ FLOAT32_FACTOR = 2.0  # as long as in mixed precision: 1.5 of narrow networks to
 MEASUREMENT_SECONDS = 0.004  # a test star and network
 STAGE_SECONDS = 6.0  # start of a stage's process, its imports and its bookkeeping
 EXAMPLE_BYTES = 6_700  # simulated and injected; its arrays take a byte for each number
+FLARE_STAR_SECONDS = 0.4  # a simulated sector: made, cut into examples, searched and injected into
+FLARE_EPOCH_SECONDS = {"points": 0.045, "windows": 0.004}  # a star that is learned from, float32 or mixed
+FLARE_STAR_BYTES = 210_000
+FLARE_CATALOG_SECONDS = 70.0  # of the embedded sectors, with injections and what follows from the catalog
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class Cost:
 
     seconds: float
     bytes: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.seconds + other.seconds, self.bytes + other.bytes)
 
     def __str__(self) -> str:
         return f"about {_duration(self.seconds)} on two cores and {_bytes(self.bytes)} of disk"
@@ -66,7 +74,7 @@ def estimate(params: Params) -> Costs:
     # a variant is trained, calibrated and evaluated; then come comparison, promotion and catalog
     fixed = len(periods.templates) + len(periods.tests) + 3 * len(periods.variants) + 4
     return Costs(
-        _cost(periods, rebuild, periods.variants.values(), fixed),
+        _cost(periods, rebuild, periods.variants.values(), fixed) + _cost_of_flares(params.flares),
         _cost(periods, more, periods.study.values(), len(periods.study)),
     )
 
@@ -100,6 +108,18 @@ def _cost(periods: PeriodsSettings, needs: _Needs, variants: Collection[Variant]
         networks = (variant.members if variant.ensemble else 1) + (variant.members if variant.members > 1 else 0)
         seconds += MEASUREMENT_SECONDS * networks * tested / CORES
     return Cost(seconds, stored)
+
+
+def _cost_of_flares(flares: FlaresSettings) -> Cost:
+    """Of simulating the sectors, training and testing the variants, and the catalog of the embedded sectors."""
+    stars = flares.sectors.n_stars
+    seconds = (
+        FLARE_STAR_SECONDS * stars / CORES + FLARE_CATALOG_SECONDS + STAGE_SECONDS * (8 + 3 * len(flares.variants))
+    )
+    for variant in flares.variants.values():
+        epoch = FLARE_EPOCH_SECONDS[variant.examples] * flares.split.train * stars
+        seconds += epoch * variant.training.max_epochs * math.ceil(variant.members / CORES)
+    return Cost(seconds, FLARE_STAR_BYTES * stars)
 
 
 def _training_seconds(variant: Variant, examples: float) -> float:

@@ -151,6 +151,15 @@ def test_a_flare_that_is_nowhere_above_the_noise_has_its_highest_cadence() -> No
     assert (weight == 0).sum() > 20, "the rest of it is its tail"
 
 
+@pytest.mark.parametrize("phase", [-0.45, -0.2, 0.0, 0.2, 0.45])
+def test_a_flare_shorter_than_an_exposure_is_in_the_one_it_falls_in(phase: float) -> None:
+    orbit = make_orbit(200)
+    labels = make_labels((orbit.time[100] + phase * CADENCE, 1000 * NOISE, 0.1))
+    label, weight = cadence_truth(orbit, labels, TRUTH)
+    assert label[100] == 1
+    np.testing.assert_array_equal([label, weight], brute_force(orbit, labels, TRUTH))
+
+
 def test_a_flare_in_a_gap_or_another_orbit_leaves_no_mark() -> None:
     orbit = make_orbit(1000, range(200, 600))
     middle = 1500.0 + 400 * CADENCE

@@ -260,7 +260,10 @@ def show(
     accelerator: AcceleratorName = None,
     root: Root = None,
 ) -> None:
-    """Draw the light curve of one star, coloured by the probability of a flare, with the flares that were fitted."""
+    """Draw a star's light curve and its flares.
+
+    It is coloured by the probability of a flare, with the flares that were fitted.
+    """
     from varistar.figures.style import save_figure
     from varistar.flares.show import show_star
 
