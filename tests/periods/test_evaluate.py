@@ -77,7 +77,9 @@ def test_the_metrics_say_what_was_scored_and_how_it_did_on_the_validation_stars(
     project: Any, in_project: Callable[[Path], Any], name: str, metrics: dict[str, Any]
 ) -> None:
     content = project.build / "calibrated" / name
-    assert metrics.keys() == {"content", "sample", "target", "validation_within_10pct", "tests"}
+    assert metrics.keys() == {"content", "sample", "target", "validation_within_10pct", "mixture", "tests"}
+    of_broad = [scores["n"] for test, scores in metrics["tests"].items() if test.startswith("broad/")]
+    assert (metrics["mixture"]["sample"], metrics["mixture"]["n"]) == ("broad", sum(of_broad))
     assert metrics["content"] == content_hash(content)
     assert (metrics["sample"], metrics["target"]) == (SAMPLE_OF[name], "equatorial")
     broad = project.build / "injected/broad"

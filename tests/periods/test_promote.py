@@ -265,7 +265,7 @@ def test_what_is_missing_is_named_with_the_way_to_it(place: Any) -> None:
     with pytest.raises(RegistryError, match=r"test: there is no test set here to compare on; make it with `dvc repro`"):
         promote_challenger(place.root, candidate(place, AXIS))
     shutil.rmtree(place.build / "calibrated")
-    with pytest.raises(RegistryError, match=r"the challenger is not here; make it with `dvc repro compare`"):
+    with pytest.raises(RegistryError, match=r"the challenger is not here; make it with `make repro`"):
         promote_challenger(place.root)
     (place.root / "metrics/periods.json").unlink()
     with pytest.raises(RegistryError, match=r"periods\.json: no comparison yet names a challenger"):
