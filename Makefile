@@ -55,6 +55,7 @@ ui: $(INSTALLED) ## serve the MLflow UI on the runs
 
 pull: $(INSTALLED) ## fetch data, champion and catalog from the in-repo store
 	dvc pull --quiet --allow-missing
+	@find build -type d -empty -delete # of what the store lacks DVC leaves empty folders, which read as changed
 	varistar champion periods
 	varistar champion flares
 
