@@ -177,11 +177,19 @@ def size_cuts(samples: Sequence[FlareSample], settings: FrequencySettings) -> Ar
 
 
 def counted(sample: FlareSample, cut: float, settings: FrequencySettings) -> NDArray[np.bool_]:
+    """Which flares of one star lie between its lower cut and the largest size asked for, shape (n,)."""
     upper = math.inf if settings.largest is None else settings.largest
     return (sample.size >= cut) & (sample.size <= upper)
 
 
 def check_samples(samples: Sequence[FlareSample]) -> None:
+    """Refuse samples from which no distribution can be made.
+
+    Raises
+    ------
+    DataError
+        When there is no star, or one has sizes and probabilities that do not fit or are no sizes and probabilities.
+    """
     if not samples:
         raise DataError("a flare frequency distribution needs at least one star that was searched")
     for sample in samples:
