@@ -2,7 +2,8 @@
 
     python benchmarks/real_flares.py [--points FOLDER] [--windows FOLDER] [--output PAGE]
 
-Six stars with labels and two quiet ones (`real_flare_data.py`), none of which our networks have seen; scores of
+The network of windows is the study's `replica` where `make study` has trained it, the short `windows` elsewhere. Six
+stars with labels and two quiet ones (`real_flare_data.py`), none of which our networks have seen; scores of
 events, star by star; flares injected into them; false events; CPU time; and the network fine-tuned on all labelled
 stars but the one that is scored (`real_flare_tuning.py`). Light curves and lists are read from VARISTAR_REAL_DATA
 (default ../shared/data); none of them is copied into the project.
@@ -23,8 +24,8 @@ import torch
 
 import real_flare_page as page
 from real_flare_data import MATCH, QUIET, event_snr, read_real
-from real_flare_tuning import fine_tune, with_threshold
-from varistar.experiments.content import content_hash
+from real_flare_tuning import tuned_on, with_threshold
+from varistar.experiments.content import content_hash, read_content
 from varistar.figures.style import save_figure
 from varistar.flares.draws import GridDraw
 from varistar.flares.events import ACCEPT_PRESETS, PRESETS, accept, find_events
@@ -91,7 +92,7 @@ def main() -> None:
     print(f"searched, {time.perf_counter() - start:.0f} s", flush=True)
     recoveries = recover(stars, dict.fromkeys((star.star_id for star in stars), finds))
     print(f"injected, {time.perf_counter() - start:.0f} s", flush=True)
-    tuned = leave_one_out(root, finder, [star for star in stars if star.star_id not in QUIET])
+    tuned = leave_one_out(root, options.points, [star for star in stars if star.star_id not in QUIET])
     print(f"tuned, {time.perf_counter() - start:.0f} s", flush=True)
     results = {
         "stars": stars,
@@ -102,7 +103,8 @@ def main() -> None:
         "tuned": tuned,
         "threshold": finder.events.seed,
         "contents": {
-            name: content_hash(folder) for name, folder in ((POINTS, options.points), (WINDOWS, options.windows))
+            f"{name} ({folder.name})": content_hash(folder)
+            for name, folder in ((POINTS, options.points), (WINDOWS, options.windows))
         },
     }
     figure = options.output.with_suffix(".png")
@@ -118,8 +120,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("VARISTAR_REAL_DATA", root.parent / "shared/data"))
     )
-    for name in ("points", "windows"):
-        parser.add_argument(f"--{name}", type=Path, default=root / "build/flares/calibrated" / name)
+    calibrated = root / "build/flares/calibrated"
+    studied = calibrated / "replica"
+    parser.add_argument("--points", type=Path, default=calibrated / "points")
+    parser.add_argument("--windows", type=Path, default=studied if studied.is_dir() else calibrated / "windows")
     parser.add_argument("--output", type=Path, default=root / "docs/real-flares.md")
     options = parser.parse_args()
     for name in ("flares", "tess"):
@@ -250,17 +254,18 @@ def false_tables(recovery: Recovery, stars: Sequence[KnownStar]) -> dict[str, pl
     return {"quiet": of(QUIET, "uninjected"), "flipped": of(names, "flipped"), **each}
 
 
-def leave_one_out(root: Path, finder: FlareFinder, stars: Sequence[KnownStar]) -> dict[str, Any]:
+def leave_one_out(root: Path, points: Path, stars: Sequence[KnownStar]) -> dict[str, Any]:
     """Each labelled star searched by a network that learned from the others: scores, recovery and false events of the
     network as it was, of the same with a threshold from the others, and of it fine-tuned on them."""
     variant = read_variant(root, "points")
     settings = read_section(root, "flares.examples", ExampleSettings).points
+    content, finder = read_content(points), FlareFinder.of_folder(points, "cpu")
     finders: dict[str, dict[str, FlareFinder]] = {}
     for star in stars:
         others = [other for other in stars if other is not star]
         with tempfile.TemporaryDirectory() as scratch:
-            tuned = fine_tune(finder, others, variant, settings, Path(scratch))
-        finders[star.star_id] = {SIMULATED: finder, THRESHOLD: with_threshold(finder, others, variant), TUNED: tuned}
+            tuned = tuned_on(content, others, variant, settings, Path(scratch))
+        finders[star.star_id] = {SIMULATED: finder, THRESHOLD: with_threshold(content, others, variant), TUNED: tuned}
         print(f"  tuned without {star.star_id}: threshold {tuned.events.seed:.3f}", flush=True)
     events = {
         name: pl.concat(

@@ -110,12 +110,23 @@ def test_a_stage_of_flares_depends_on_what_it_imports(name: str) -> None:
     assert stage["cmd"].startswith(f"python -m varistar.{room}.{name}"), stage["cmd"]
 
 
-def test_the_study_goes_through_the_stages_of_the_variants() -> None:
+@pytest.mark.parametrize(("wing", "wdir"), [("periods", ".."), ("flares", "../..")])
+def test_the_study_goes_through_the_stages_of_the_variants(wing: str, wdir: str) -> None:
     """With its own parameters and metrics, from a folder of its own, and with everything else the same."""
-    study = read_stages("study/dvc.yaml")
+    variants, file = (STAGES, "study/dvc.yaml") if wing == "periods" else (FLARES, "flares/study/dvc.yaml")
+    metrics = "metrics/study" if wing == "periods" else "metrics/study/flares"
+    study = read_stages(file)
     assert list(study) == ["train", "calibrate", "evaluate"]
     for name, stage in study.items():
-        theirs = json.dumps(STAGES[name]).replace("periods.variants.", "periods.study.")
-        theirs = theirs.replace("metrics/periods/${key}", "metrics/study/${key}")
-        assert stage.pop("wdir") == ".."
+        theirs = json.dumps({key: value for key, value in variants[name].items() if key != "wdir"})
+        theirs = theirs.replace(f"{wing}.variants.", f"{wing}.study.")
+        theirs = theirs.replace(f"metrics/{wing}/${{key}}", f"{metrics}/${{key}}")
+        assert stage.pop("wdir") == wdir
         assert stage == json.loads(theirs), name
+
+
+def test_what_is_injected_is_looked_for_by_every_variant() -> None:
+    """The study's networks stand in the same folder, and are not waited for."""
+    variants = YAML(typ="safe").load((REPOSITORY / "params.yaml").read_text())["flares"]["variants"]
+    waited = {dep for dep in FLARES["recover"]["deps"] if "/calibrated" in dep}
+    assert waited == {f"build/flares/calibrated/{name}" for name in variants}

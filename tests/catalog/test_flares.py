@@ -1,6 +1,7 @@
 """A flare catalog holds the flares that are there, every star that was searched, and a reason for every other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from astropy.table import Table
 from varistar.catalog.flare_columns import TABLES, schema_of
 from varistar.catalog.flare_star import half_found
 from varistar.catalog.flares import FlarePrediction, predict_flares
-from varistar.experiments.content import content_hash
+from varistar.experiments.content import content_hash, read_content, write_content
+from varistar.flares.completeness import completeness_of
 from varistar.flares.finder import FlareFinder
 from varistar.flares.measure import Star, measure_events
 from varistar.flares.stars import orbits_of
@@ -127,6 +129,110 @@ def test_every_star_that_was_searched_has_a_row(tables: dict[str, pl.DataFrame])
     refused = tables["refused"].row(0, named=True)
     assert (len(tables["refused"]), refused["star_id"]) == (1, "slow")
     assert refused["reason"] == "a cadence of 30 minutes, where the network knows 2"
+
+
+@pytest.fixture(scope="module")
+def model_of_cadences(tmp_path_factory: pytest.TempPathFactory, flare_model: Path) -> Path:
+    """The same network, said to know up to half an hour."""
+    content = read_content(flare_model)
+    given = content.spec.preprocessing
+    shown = given["representation"] | {"least": 5}
+    spec = content.spec.model_copy(
+        update={
+            "preprocessing": given | {"cadences": [2.0, 10.0, 30.0], "representation": shown},
+            "calibration": {"seed": 0.5, "seed@10": 0.8, "seed@30": 0.3, "event_offset@30": 2.0},
+        }
+    )
+    folder = tmp_path_factory.mktemp("model of cadences") / "model"
+    write_content(folder, replace(content, spec=spec))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("minutes", "served", "tpeaks"),
+    [(1 / 3, 2.0, TPEAKS), (0.98, 1.96, TPEAKS), (10.0, 10.0, TPEAKS[[0, 1, 3]]), (30.0, 30.0, TPEAKS[[1]])],
+)
+def test_flares_are_found_at_every_cadence_that_the_network_knows(
+    model_of_cadences: Path, tmp_path: Path, minutes: float, served: float, tpeaks: np.ndarray
+) -> None:
+    """End to end; shorter exposures are joined, and the table of stars says which were searched."""
+    write_shard(tmp_path / "in/part.parquet", spotted("flaring", True, 1, minutes / 1440))
+    _, tables = run([tmp_path / "in/part.parquet"], model_of_cadences, tmp_path / "flares.parquet")
+    found = tables[""].filter(pl.col("p") > 0.5).sort("tpeak")
+    away = np.abs(found["tpeak"].to_numpy()[:, None] - TPEAKS).min(axis=1)
+    assert (away < max(2.0, served) / 1440).all(), "nothing but flares"
+    assert all(np.abs(found["tpeak"].to_numpy() - tpeak).min() < max(2.0, served) / 1440 for tpeak in tpeaks)
+    star = tables["stars"].row(0, named=True)
+    assert star["cadence_minutes"] == pytest.approx(served, rel=1e-6)
+    assert star["noise"] == pytest.approx(NOISE * np.sqrt(minutes / served), rel=0.02)
+    assert star["searched_days"] == pytest.approx(22.0, abs=50 * served / 1440)
+    assert tables["phases"]["searched_days"].sum() == pytest.approx(star["searched_days"])
+    assert found["energy_erg"].is_null().all() and found["equivalent_duration_s"].is_not_null().all()
+
+
+def test_a_star_of_several_cadences_is_searched_at_each(model_of_cadences: Path, tmp_path: Path) -> None:
+    """The flares are those of its parts; what it says of its noise is that of the longest part. An hour is no cadence
+    that the network knows, and a star that has no other is refused."""
+    slow, fast = spotted("star", True, 1, 10.0 / 1440), spotted("star", True, 2)
+    later = LightCurves(fast.star_id, fast.offsets, fast.columns | {"time": fast.columns["time"] + 40.0}, *_of(fast))
+    hourly = spotted("star", True, 3, 1.0 / 24.0, 1800.0)
+    whole = LightCurves(
+        ("star",),
+        np.array([0, sum(part.offsets[-1] for part in (slow, later, hourly))]),
+        {name: np.concatenate([part.columns[name] for part in (slow, later, hourly)]) for name in slow.columns},
+        *_of(slow),
+    )
+    write_shard(tmp_path / "in/part.parquet", concatenate([whole, spotted("hourly", True, 4, 1.0 / 24.0)]))
+    _, tables = run([tmp_path / "in/part.parquet"], model_of_cadences, tmp_path / "flares.parquet")
+    star = tables["stars"].row(0, named=True)
+    assert (star["star_id"], star["n_orbits"]) == ("star", 4)
+    assert star["cadence_minutes"] == pytest.approx(10.0) or star["cadence_minutes"] == pytest.approx(2.0)
+    assert star["searched_days"] == pytest.approx(44.0, abs=1.0)
+    assert tables["phases"]["searched_days"].sum() == pytest.approx(star["searched_days"])
+    orbits = tables[""].sort("tpeak")["orbit"].to_list()
+    assert set(orbits) == {0, 1, 2, 3} and orbits == sorted(orbits)
+    refused = tables["refused"].row(0, named=True)
+    assert (refused["star_id"], refused["reason"]) == (
+        "hourly",
+        "a cadence of 60 minutes, where the network knows 2 to 30",
+    )
+
+
+def _of(light_curves: LightCurves) -> tuple[str, str, str]:
+    return light_curves.time_system, light_curves.flux_unit, light_curves.survey
+
+
+def test_sensitivity_is_that_of_the_nearest_cadence(model_of_cadences: Path, tmp_path: Path) -> None:
+    write_shard(
+        tmp_path / "in/part.parquet",
+        concatenate([spotted("two", False, 1), spotted("ten", False, 2, 10 / 1440), spotted("slow", False, 3, 1 / 48)]),
+    )
+    rng = np.random.default_rng(0)
+    size = rng.uniform(-1, 4, 8000)
+    minutes = np.repeat([2.0, 10.0], 4000)
+    table = pl.DataFrame(
+        {
+            "equivalent_duration_s": 10**size,
+            "peak_snr": 10 ** (size - 0.5),
+            "recovered": size > np.where(minutes == 2.0, 1.0, 2.0),
+            "cadence_minutes": minutes,
+        }
+    )
+    table.write_parquet(tmp_path / "recovery.parquet")
+    _, tables = run(
+        [tmp_path / "in/part.parquet"],
+        model_of_cadences,
+        tmp_path / "f.parquet",
+        recovery=tmp_path / "recovery.parquet",
+    )
+    two, ten, slow = tables["stars"]["equivalent_duration_50_s"].to_list()
+    finder = FlareFinder.of_folder(model_of_cadences, "cpu")
+    assert list(finder.rules) == [2.0, 10.0, 30.0]
+    for half, name, cadence in ((two, 2.0, CADENCE), (ten, 10.0, 10 / 1440)):
+        surface = completeness_of(table.filter(pl.col("cadence_minutes") == name))
+        noise = tables["stars"].filter(pl.col("cadence_minutes").is_between(0.9 * name, 1.1 * name))["noise"][0]
+        assert half == pytest.approx(half_found(surface.of_star(noise, cadence)), rel=1e-6)
+    assert slow is None, "nobody injected anything near half an hour"
 
 
 def test_rotation_and_its_phases(tables: dict[str, pl.DataFrame]) -> None:

@@ -210,6 +210,46 @@ def test_what_cannot_be_packaged_is_not_registered(stored, make_content, network
     assert all(m.status == "FAILED" for m in mlflow_client.search_logged_models([experiment.experiment_id]))
 
 
+class _AlongTime(nn.Module):
+    """Answers for every cadence of a series of any length."""
+
+    free_axes = (0, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(3, 1, 5, padding=2)
+
+    def forward(self, series: torch.Tensor) -> torch.Tensor:
+        return self.convolution(series)[:, 0]
+
+
+def test_further_axes_are_free_where_the_network_says_so(stored, make_content):
+    network, rng = _AlongTime().eval(), np.random.default_rng(3)
+    package(stored, make_content(0), lambda _: (network, rng.standard_normal((2, 3, 64)).astype(np.float32)))
+    packaging.set_aliases(stored, "periods", "1")
+    served = load_packaged(stored, "periods")
+    for shape in ((1, 3, 7), (5, 3, 1001)):
+        series = rng.standard_normal(shape).astype(np.float32)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(series)).numpy()
+        np.testing.assert_allclose(served.predict(series), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(MlflowException, match="Failed to enforce schema"):
+        served.predict(np.ones((1, 2, 64), np.float32))
+
+
+class _BoundToItsLength(_AlongTime):
+    """Exports, with the length of the example built in."""
+
+    def forward(self, series: torch.Tensor) -> torch.Tensor:
+        length = 64 if torch.compiler.is_exporting() else series.shape[2]
+        return self.convolution(series.reshape(-1, 3, length))[:, 0]
+
+
+def test_a_length_built_in_is_noticed(stored, make_content):
+    with pytest.raises(RegistryError, match=r"refuses a batch of 1 x 3 x 24|cannot be exported"):
+        package(stored, make_content(0), lambda _: (_BoundToItsLength(), np.ones((2, 3, 64), np.float32)))
+
+
 def test_a_pickled_model_in_the_registry_is_not_loaded(stored, crown, load_network):
     """Somebody else may have registered it, under the champion's alias."""
     crown(0)

@@ -10,12 +10,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from varistar.figures.flares import (
+    MEASURES,
     amplitude_figure,
     comparison_figure,
     confusion_figure,
     curves_figure,
+    folds_figure,
     history_figure,
     light_curve_figure,
+    measures_figure,
     reliability_figure,
 )
 from varistar.figures.recovery import by_snr_figure, recovered_figure, surface_figure
@@ -70,7 +73,9 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "confusion": lambda: confusion_figure({(True, True): 3}, {(True, True): [(np.sin(np.arange(200)), 0.9)]}, "x"),
     "reliability": lambda: reliability_figure({"windows": RELIABLE}, "x"),
     "amplitude": lambda: amplitude_figure(np.geomspace(0.01, 1, 300), P, np.arange(300) % 5, "x"),
+    "folds": lambda: folds_figure(FOLDS, "x"),
     "light_curve": lambda: light_curve_figure([stretch()], EVENTS, LABELS, "x"),
+    "measures": lambda: measures_figure(BESIDE, BIASES, "x"),
     "comparison": lambda: comparison_figure({"ours": SCORE, "simple": SCORE}, ["ours"], "x"),
     "recovered": lambda: recovered_figure(JUDGED, "x"),
     "surface": lambda: surface_figure(recovery_table(JUDGED, CELLS), "x"),
@@ -79,10 +84,26 @@ DRAWN: dict[str, Callable[[], Figure]] = {
 RELIABLE = pl.DataFrame(
     {"p_mean": [0.1, 0.8], "fraction": [0.2, 0.7], "low": [0.1, 0.6], "high": [0.3, 0.8], "n": [5, 7]}
 )
+BESIDE = pl.DataFrame(
+    {"snr": [4.0, 20.0], "overlaps": [False, True]}
+    | {f"{prefix}{name}": [1.0, 2.0] for name in MEASURES for prefix in ("", "true_")}
+)
+BIASES = pl.DataFrame(
+    [
+        {"events": events, "quantity": name, "snr_low": 3.0, "snr_high": high, "bias": 1.0, "low": 0.8, "high": 1.3}
+        | {"pull_width": width}
+        for events, high, width in (("single", 10.0, 1.1), ("overlapping", np.inf, None))
+        for name in MEASURES
+    ]
+)
 SCORE = {
     name: value
     for metric in ("counted_f1", "counted_precision", "counted_recall")
     for name, value in ((metric, 0.5), (f"{metric}_interval", (0.4, 0.6)))
+}
+FOLDS = {
+    "sample": {"accuracy": {"mean": 0.9, "folds": [0.8, 0.9, 1.0]}, "recall": {"mean": 0.7, "folds": [0.7, 0.7, 0.7]}},
+    "star": {"accuracy": {"mean": 0.7, "folds": [0.6, 0.7, 0.8]}, "recall": {"mean": None, "folds": [None, 0.5, 0.4]}},
 }
 CELLS = {"amplitude": (0.003, 0.03, 0.8), "fwhm_minutes": (1.0, 5.0, 25.0)}
 
@@ -126,6 +147,14 @@ def test_every_member_has_its_lines_and_the_first_its_names() -> None:
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
     assert [text.get_text() for text in score.get_legend().get_texts()] == ["accuracy"]
     assert list(score.lines[1].get_ydata()) == [0.7, 0.8, 0.9]
+
+
+def test_each_fold_has_its_dot_and_both_ways_their_mean_if_there_is_one() -> None:
+    accuracy, recall = folds_figure(FOLDS, "x").axes
+    assert [panel.get_title() for panel in (accuracy, recall)] == ["accuracy", "recall"]
+    dots, mean, others, other_mean = (list(line.get_ydata()) for line in accuracy.lines)
+    assert (dots, mean, others, other_mean) == ([0.8, 0.9, 1.0], [0.9, 0.9], [0.6, 0.7, 0.8], [0.7, 0.7])
+    assert [len(line.get_ydata()) for line in recall.lines] == [3, 2, 2]
 
 
 def test_windows_of_each_kind_are_counted_and_shown() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from varistar.flares.completeness import CompletenessSurface, completeness_of, rising
+from varistar.flares.completeness import CompletenessSurface, chance_at, completeness_of, rising
 from varistar.foundation.errors import DataError
 from varistar.physics.flares import SHAPE_AREA, WIDTH_LAW, Flares, flare_flux
 
@@ -112,3 +112,13 @@ def test_what_cannot_be_binned_is_refused() -> None:
         completeness_of(flares.head(1))
     with pytest.raises(DataError, match="got 0 flares"):
         completeness_of(flares.head(0))
+
+
+def test_each_cadence_has_the_chance_of_the_nearest() -> None:
+    surfaces = {2.0: completeness_of(some_flares(2000, 1)), 30.0: completeness_of(some_flares(2000, 2))}
+    of_star, ed = chance_at(surfaces), np.logspace(0, 3, 7)
+    for minutes, nearest in ((2.0, 2.0), (3.9, 2.0), (1.1, 2.0), (16.0, 30.0), (29.4, 30.0)):
+        chance = of_star(0.001, minutes / 1440)
+        assert chance is not None
+        np.testing.assert_array_equal(chance(ed), surfaces[nearest].of_star(0.001, minutes / 1440)(ed))
+    assert of_star(0.001, 8.0 / 1440) is None, "four times two, and nobody injected anything there"

@@ -123,6 +123,16 @@ def test_every_number_is_finite_or_null(evaluated: Any, name: str) -> None:
     assert all(math.isfinite(number) for number in numbers.values())
 
 
+def test_what_is_measured_is_held_against_the_truth(evaluated: Any) -> None:
+    measures = metrics_of(evaluated, "points")["measures"]
+    assert set(measures) == {"own", "injected", "peaks"}
+    single = measures["peaks"]["single"]
+    assert set(single) == {"tpeak", "amplitude", "fwhm_minutes", "equivalent_duration_s"}
+    duration = single["equivalent_duration_s"]["all >=5"]
+    assert duration["n"] > 20 and duration["low"] < duration["bias"] < duration["high"]
+    assert duration["bias"] == pytest.approx(1.0, abs=0.15)
+
+
 def test_scores_figures_and_costs_are_added_to_the_run_that_trained_the_network(evaluated: Any) -> None:
     project, packaged = evaluated
     for name, asked in zip(NAMES, packaged, strict=True):

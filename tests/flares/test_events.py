@@ -1,5 +1,6 @@
 """Which cadences are a flare, and where its peak is."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -320,3 +321,15 @@ def test_mistakes_are_told():
         accept(events, [orbit], [orbit.flux], AcceptSettings())
     with pytest.raises(ConfigError, match="grow must not be above seed"):
         validate(EventSettings, {"seed": 0.3, "grow": 0.4}, "params.yaml")
+
+
+@pytest.mark.parametrize("seed", [0.0, 1.0, -0.1, 3.0, math.nan])
+def test_a_threshold_is_a_probability(seed):
+    with pytest.raises(ValueError, match="seed"):
+        EventSettings(seed=seed, grow=0.0)
+
+
+def test_a_rule_at_another_threshold():
+    assert EventSettings(seed=0.5, grow=0.2).at(0.9) == EventSettings(seed=0.9, grow=0.2)
+    assert EventSettings(seed=0.5, grow=0.2).at(0.1) == EventSettings(seed=0.1, grow=0.1)
+    assert EventSettings(seed=0.5, grow=0.5, bridge_low=2).at(0.9) == EventSettings(seed=0.9, grow=0.9, bridge_low=2)

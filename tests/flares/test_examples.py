@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from varistar.bulk.arrays import open_arrays
 from varistar.bulk.engine import Engine
 from varistar.experiments.splits import SplitSettings, split_stars
+from varistar.flares import window_examples
 from varistar.flares.draws import TrainingDraw
 from varistar.flares.examples import (
     KINDS,
@@ -28,10 +29,10 @@ from varistar.flares.examples import (
 )
 from varistar.flares.inject import inject
 from varistar.flares.labels import LABELS, read_simulated
-from varistar.flares.orbits import Orbit, OrbitSettings
+from varistar.flares.orbits import Orbit, OrbitSettings, bin_orbit
 from varistar.flares.representation import make_points
 from varistar.flares.stars import read_orbits
-from varistar.flares.windows import cut_windows
+from varistar.flares.windows import INDEX, cut_windows, training_windows
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.foundation.files import folder_hash
 from varistar.foundation.params import read_section
@@ -231,6 +232,41 @@ def test_what_is_injected_is_shown_and_labelled() -> None:
     assert plain[:, -2].sum() < arrays[:, -2].sum() and same.equals(index)
 
 
+def test_longer_exposures_stand_beside_the_light_curve() -> None:
+    """The same light curve joined, flares injected before, with the truth of what it then shows."""
+    orbits, own = [make_orbit(3000, range(40, 60)), make_orbit(900, seed=1)], make_labels((1501.0, 50 * NOISE, 4.0))
+    draw = TrainingDraw(per_day=4.0, peak_snr=(20.0, 300.0))
+    chosen = StretchSettings(length=128, inject=draw, cadences=(2.0, 10.0, 30.0))
+    arrays, index = star_stretches("1", orbits, own, chosen)
+    injected = inject("1", orbits, own, draw)
+    plain = chosen.model_copy(update={"inject": None, "cadences": (2.0,)})
+    labels = pl.concat([own, injected.labels])
+    for size in (1, 5, 15):
+        joined = [bin_orbit(orbit, size) for orbit in injected.orbits]
+        rows = (index["size"] == size).to_numpy()
+        alone = plain.model_copy(update={"cadences": (2.0 * size,)})
+        expected, its_index = star_stretches("1", joined, labels, alone)
+        np.testing.assert_array_equal(arrays[rows], expected)
+        assert expected[:, -2].any()
+        assert index.filter(rows).drop("size").equals(its_index.drop("size"))
+    assert set(index["size"]) == {1, 5, 15}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "sizes"),
+    [(2.0, [1, 2, 5, 15]), (1 / 3, [6, 12, 30, 90]), (10 / 3, [1, 3, 9]), (29.4, [1]), (100.0, [])],
+)
+def test_exposures_are_whole_numbers_of_the_light_curves_own(minutes: float, sizes: list[int]) -> None:
+    orbit = Orbit(np.arange(9.0), np.ones(9), np.ones(9), np.arange(9), minutes / 1440)
+    assert StretchSettings(cadences=(2.0, 4.0, 10.0, 30.0)).sizes(orbit) == sizes
+
+
+@pytest.mark.parametrize("cadences", [(), (0.0,), (10.0, 2.0), (2.0, 2.0), (2.0, float("inf"))])
+def test_cadences_are_positive_and_ascend(cadences: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="cadences"):
+        StretchSettings(cadences=cadences)
+
+
 def test_a_star_without_orbits_has_no_stretches() -> None:
     arrays, index = star_stretches("1", [], make_labels((1500.1, 0.1, 4.0)), StretchSettings())
     assert (arrays.shape, index.height) == ((0, StretchSettings().representation.channels + 2, 2048), 0)
@@ -284,9 +320,60 @@ def test_windows_are_cut_from_the_light_curves(project: Any, parts: Any) -> None
     stars = {name: its_orbits for shard in shards for name, its_orbits in read_orbits(shard, orbits)}
     for split in LEARNT:
         arrays = open_arrays(project.build / "examples/windows" / split)
-        expected = cut_windows(arrays.index, stars, chosen.windows.length)
+        expected = cut_windows(arrays.index, stars, chosen.windows)
         np.testing.assert_array_equal(arrays.gather(np.arange(len(arrays))), expected)
         assert set(arrays.index["label"]) == {0, 1}
+
+
+def test_windows_are_drawn_from_all_shards_together(project: Any, parts: Any) -> None:
+    """As they are from all stars at once, whichever shards they lie in."""
+    orbits, splits, chosen = parts
+    shards = sorted((project.build / "sectors/light_curves").glob("*.parquet"))
+    stars = {name: its_orbits for shard in shards for name, its_orbits in read_orbits(shard, orbits)}
+    labels = read_simulated(project.build / "sectors/flares.parquet")
+    of_star = dict(zip(stars, split_stars(list(stars), splits), strict=True))
+    for split in LEARNT:
+        arrays = open_arrays(project.build / "examples/windows" / split)
+        mine = {name: stars[name] for name in stars if of_star[name] == split}
+        windows, index = training_windows(mine, labels, chosen.windows)
+        assert arrays.index.select(list(INDEX)).sort("star_id", "orbit", "centre").equals(index)
+        assert len(arrays) == len(windows)
+        flares = int((index["label"] == 1).sum())
+        assert len(arrays) == flares + round(flares * (1 / chosen.windows.flare_fraction - 1))
+    without = set(stars) - set(labels.filter(pl.col("peak_snr") >= chosen.windows.flare_snr)["star_id"])
+    assert without & set(arrays.index["star_id"]), "stars without a flare give windows too"
+
+
+def test_a_drawing_that_was_killed_goes_on_where_it_was(
+    project: Any, parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In either job, and what was listed and cut before is not done again."""
+    sectors, folder, done = project.build / "sectors", tmp_path / "windows", []
+    real = {name: getattr(window_examples, name) for name in ("_list_shard", "_cut_shard")}
+
+    def build(killed: str, after: int) -> None:
+        def step(name: str) -> Callable[[Any, Path], dict[str, int]]:
+            def once(piece: Any, target: Path) -> dict[str, int]:
+                if name == killed and sum(one == name for one in done) == after:
+                    raise KeyboardInterrupt
+                done.append(name)
+                return real[name](piece, target)
+
+            return once
+
+        for name in real:
+            monkeypatch.setattr(window_examples, name, step(name))
+        build_examples(sectors, "windows", *parts, folder, Engine(workers=1))
+
+    shards = len(list((sectors / "light_curves").glob("*.parquet")))
+    for killed in real:
+        with pytest.raises(KeyboardInterrupt):
+            build(killed, shards // 2)
+        assert not folder.exists(), "nothing half done"
+    build("nothing", 0)
+    assert [done.count(name) for name in real] == [shards, shards]
+    assert folder_hash(folder) == folder_hash(project.build / "examples/windows")
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["windows"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -297,7 +384,7 @@ def test_examples_do_not_depend_on_the_workers(
         counts = build_examples(project.build / "sectors", kind, *parts, tmp_path / kind, Engine(workers=2))
     assert counts == {split: len(open_arrays(tmp_path / kind / split)) for split in LEARNT}
     assert folder_hash(tmp_path / kind) == folder_hash(project.build / "examples" / kind)
-    assert not (tmp_path / f"{kind}.parts").exists()
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == [kind]
 
 
 def test_stretches_do_not_depend_on_the_shards(project: Any, parts: Any, tmp_path: Path) -> None:

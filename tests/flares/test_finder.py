@@ -1,6 +1,7 @@
 """What is served is what was calibrated, from the same two files to the same bits; what is not a model is refused."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,17 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import expit, logit
 
 from varistar.experiments.content import ModelContent, read_content, write_content
-from varistar.flares.events import find_events
-from varistar.flares.finder import CLOSE, FlareFinder, served_network
+from varistar.flares.events import EventSettings, find_events
+from varistar.flares.examples import ExampleSettings
+from varistar.flares.finder import CLOSE, EventRule, FlareFinder, served_network
 from varistar.flares.network import WINDOW, CalibratedFlareNetwork, Ensemble
-from varistar.flares.orbits import Orbit
+from varistar.flares.orbits import Orbit, bin_orbit
 from varistar.flares.representation import make_points
 from varistar.flares.score import score_windows
 from varistar.flares.stars import read_orbits
+from varistar.flares.windows import WindowSettings
 from varistar.foundation.errors import RegistryError, VaristarError
+from varistar.foundation.params import read_section
 
 VARIANTS = ("points", "windows")
 
@@ -41,6 +45,11 @@ def stars(project: Any) -> list[tuple[str, list[Orbit]]]:
 
 def with_calibration(content: ModelContent, **numbers: Any) -> ModelContent:
     return replace(content, spec=content.spec.model_copy(update={"calibration": numbers}))
+
+
+def with_preprocessing(content: ModelContent, **values: Any) -> ModelContent:
+    given = content.spec.preprocessing | values
+    return replace(content, spec=content.spec.model_copy(update={"preprocessing": given}))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -90,21 +99,114 @@ def test_windows_are_answered_one_by_one(project: Any, stars: list[tuple[str, li
         np.testing.assert_allclose(score[whole], finder.network(torch.from_numpy(windows)).numpy(), rtol=1e-3)
 
 
+def test_windows_are_closed_over_as_many_lost_cadences_as_those_learned_from(
+    project: Any, stars: list[tuple[str, list[Orbit]]]
+) -> None:
+    content = read_content(project.build / "calibrated/windows")
+    learned = read_section(project.root, "flares.examples", ExampleSettings).windows.close
+    assert content.spec.preprocessing["close"] == learned == WindowSettings().close == CLOSE
+    (_, (orbit, *_)), *_ = stars
+    lost = replace(orbit, flux=np.where(np.arange(len(orbit)) % 500 < 3, np.nan, orbit.flux))
+    for close, answered in ((2, False), (3, True)):
+        finder = FlareFinder.of_content(with_preprocessing(content, close=close), "cpu")
+        (score,) = finder.scores([lost])
+        np.testing.assert_array_equal(score, score_windows(finder.network, lost, close))
+        assert np.isfinite(score[1005:1095]).any() == answered
+
+
+@pytest.mark.parametrize("close", [-1, 2.5, True, "7", None])
+def test_a_content_that_closes_over_no_number_of_cadences_is_refused(project: Any, close: Any) -> None:
+    content = with_preprocessing(read_content(project.build / "calibrated/windows"), close=close)
+    with pytest.raises(RegistryError, match=r"model\.json: preprocessing: 'close' must be a number of cadences, not"):
+        FlareFinder.of_content(content, "cpu")
+
+
 def test_events_are_those_of_the_scores_with_an_honest_p(folder: Path, stars: list[tuple[str, list[Orbit]]]) -> None:
     finder = FlareFinder.of_folder(folder, "cpu")
-    low = replace(finder, events=finder.events.model_copy(update={"seed": 0.1, "grow": 0.05}))
+    (rule, *_) = finder.rules.values()
+    low = finder.rules | {2.0: rule._replace(events=rule.events.model_copy(update={"seed": 0.1, "grow": 0.05}))}
+    finder = replace(finder, rules=low)
     found = 0
     for star_id, orbits in stars:
         scores = finder.scores(orbits)
-        events = low.find(star_id, orbits)
-        expected = find_events(orbits, scores, low.events, star_id)
+        events = finder.find(star_id, orbits)
+        expected = find_events(orbits, scores, low[2.0].events, star_id)
         assert events.drop("score", "p").equals(expected.drop("p"))
         assert events["score"].equals(expected["p"].alias("score"))
-        np.testing.assert_array_equal(events["p"], finder.honest(expected["p"].to_numpy()))
-        assert low.find(star_id, orbits, scores).equals(events)
+        np.testing.assert_array_equal(events["p"], rule.honest(expected["p"].to_numpy()))
+        assert finder.find(star_id, orbits, scores).equals(events)
         found += events.height
+        higher = find_events(orbits, scores, low[2.0].events.at(0.3), star_id)
+        assert finder.find(star_id, orbits, scores, 0.3).drop("score", "p").equals(higher.drop("p"))
     assert found > 3
-    assert low.find("nobody", []).schema == events.schema
+    assert finder.find("nobody", []).schema == events.schema
+
+
+def test_each_orbit_is_judged_by_the_rule_of_the_nearest_cadence(
+    project: Any, stars: list[tuple[str, list[Orbit]]]
+) -> None:
+    """A star of two cadences has the events that each of its orbits has alone."""
+    finder = FlareFinder.of_folder(project.build / "calibrated/points", "cpu")
+    assert list(finder.rules) == [2.0, 4.0, 10.0, 30.0]
+    seeds = {2.0: 0.3, 4.0: 0.4, 10.0: 0.2, 30.0: 0.1}
+    finder = replace(
+        finder,
+        rules={minutes: EventRule(EventSettings().at(seed), 1.0 + seed, seed) for minutes, seed in seeds.items()},
+    )
+    for size, minutes in ((1, 2.0), (2, 4.0), (3, 4.0), (4, 10.0), (8, 10.0), (9, 30.0), (15, 30.0), (20, 30.0)):
+        assert finder.nearest(bin_orbit(stars[0][1][0], size)) == minutes, size
+    found = 0
+    for star_id, orbits in stars:
+        mixed = [bin_orbit(orbit, size) for orbit, size in zip(orbits, (15, 1), strict=False)]
+        events = finder.find(star_id, mixed)
+        assert events["orbit"].is_sorted()
+        for number, orbit in enumerate(mixed):
+            alone = finder.find(star_id, [orbit])
+            rule = finder.rules[30.0 if number == 0 else 2.0]
+            expected = find_events([orbit], finder.scores([orbit]), rule.events, star_id)
+            np.testing.assert_array_equal(alone["p"], rule.honest(expected["p"].to_numpy()))
+            mine = events.filter(events["orbit"] == number)
+            assert mine.drop("orbit").equals(alone.drop("orbit"))
+            found += mine.height
+    assert found > 3
+
+
+@pytest.mark.parametrize(
+    ("minutes", "served"),
+    [
+        (1 / 3, 2.0),
+        (0.98, 1.96),
+        (2.0, 2.0),
+        (25 / 60, 25 / 12),
+        (10 / 3, 10 / 3),
+        (29.4, 29.4),
+        (32.9, 32.9),
+        (34, None),
+    ],
+)
+def test_shorter_exposures_are_joined_and_longer_ones_not_searched(
+    project: Any, minutes: float, served: float | None
+) -> None:
+    finder = FlareFinder.of_folder(project.build / "calibrated/points", "cpu")
+    orbit = white_orbit(3000, minutes)
+    prepared = finder.prepare([orbit])
+    assert [1440 * one.cadence for one in prepared] == pytest.approx([] if served is None else [served])
+    if served == minutes:
+        assert prepared[0] is orbit
+    alone = FlareFinder.of_folder(project.build / "calibrated/windows", "cpu")
+    expected = [] if served is None or served > 2.2 else [served]
+    assert [1440 * one.cadence for one in alone.prepare([orbit])] == pytest.approx(expected)
+
+
+def test_too_little_is_left_of_a_short_orbit_of_short_exposures(project: Any) -> None:
+    finder = FlareFinder.of_folder(project.build / "calibrated/points", "cpu")
+    assert finder.orbits.min_cadences == 200
+    assert len(finder.prepare([white_orbit(1200, 1 / 3), white_orbit(1199, 1 / 3), white_orbit(200, 2.0)])) == 2
+
+
+def white_orbit(m: int, minutes: float) -> Orbit:
+    flux = 1.0 + 0.01 * np.random.default_rng(0).standard_normal(m)
+    return Orbit(minutes / 1440 * np.arange(m), flux, np.full(m, 0.01), np.arange(m), minutes / 1440)
 
 
 @settings(deadline=None, max_examples=40)
@@ -115,26 +217,43 @@ def test_events_are_those_of_the_scores_with_an_honest_p(folder: Path, stars: li
 )
 def test_the_p_of_events_rises_with_their_score(project: Any, score: np.ndarray, slope: float, offset: float) -> None:
     finder = FlareFinder.of_folder(project.build / "calibrated/windows", "cpu")
-    p = replace(finder, event_slope=slope, event_offset=offset).honest(np.sort(score))
+    rule = finder.rules[2.0]
+    p = rule._replace(slope=slope, offset=offset).honest(np.sort(score))
     assert ((p >= 0) & (p <= 1)).all() and (np.diff(p) >= -1e-15).all()
-    np.testing.assert_allclose(replace(finder, event_slope=1.0, event_offset=0.0).honest(score), score, atol=1.1e-6)
+    np.testing.assert_allclose(rule._replace(slope=1.0, offset=0.0).honest(score), score, atol=1.1e-6)
 
 
 @pytest.mark.parametrize("seed", [0.9, 0.2, 0.07])
 def test_the_calibrated_threshold_is_served(folder: Path, seed: float) -> None:
     content = read_content(folder)
     assert content.spec.preprocessing["events"].get("seed", 0.5) == 0.5
-    served = FlareFinder.of_content(with_calibration(content, seed=seed), "cpu").events
-    given = FlareFinder.of_content(with_calibration(content), "cpu").events
-    # events that grow no further than their threshold do so at any threshold
-    grow = seed if given.grow == given.seed else min(given.grow, seed)
-    assert (served.seed, served.grow) == (seed, grow)
+    numbers = {"seed": seed, "seed@30": 0.5 * seed, "event_offset@30": 1.5}
+    served = FlareFinder.of_content(with_calibration(content, **numbers), "cpu").rules
+    given = FlareFinder.of_content(with_calibration(content), "cpu").rules
+    assert served.keys() == given.keys()
+    for minutes, rule in served.items():
+        its_seed = {2.0: seed, 30.0: 0.5 * seed}.get(minutes, 0.5)
+        # events that grow no further than their threshold do so at any threshold
+        before = given[minutes].events
+        grow = its_seed if before.grow == before.seed else min(before.grow, its_seed)
+        assert (rule.events.seed, rule.events.grow) == (its_seed, grow)
+        assert (rule.slope, rule.offset) == (1.0, 1.5 if minutes == 30.0 else 0.0)
+
+
+def test_a_network_that_does_not_say_its_cadences_knows_two_minutes(folder: Path) -> None:
+    content = read_content(folder)
+    before = {name: value for name, value in content.spec.preprocessing.items() if name != "cadences"}
+    finder = FlareFinder.of_content(
+        replace(content, spec=content.spec.model_copy(update={"preprocessing": before})), "cpu"
+    )
+    assert list(finder.rules) == [2.0]
 
 
 def test_an_uncalibrated_network_answers_as_it_learned(project: Any) -> None:
     finder = FlareFinder.of_folder(project.build / "networks/points/0", "cpu")
     assert (float(finder.network.slope), float(finder.network.offset)) == (1.0, 0.0)
-    assert (finder.event_slope, finder.event_offset, finder.events.seed) == (1.0, 0.0, 0.5)
+    for rule in finder.rules.values():
+        assert (rule.slope, rule.offset, rule.events.seed) == (1.0, 0.0, 0.5)
     assert not finder.network.training
 
 
@@ -168,10 +287,14 @@ def test_a_model_of_another_wing_is_refused(folder: Path) -> None:
         ({"seed": 0.0}, "'seed' must be between 0 and 1, not 0.0"),
         ({"seed": 1}, "'seed' must be between 0 and 1, not 1"),
         ({"seed": float("nan")}, "'seed' must be a finite number, not nan"),
+        ({"seed@30": 1.5}, "'seed@30' must be between 0 and 1, not 1.5"),
+        ({"event_slope@30": 0.0}, "'event_slope@30' must be a positive number, not 0.0"),
     ],
 )
 def test_a_calibration_that_is_none_is_refused(folder: Path, numbers: dict[str, Any], sentence: str) -> None:
     content = read_content(folder)
+    if "@" in sentence and folder.name == "windows":
+        pytest.skip("the network of windows knows one cadence")
     assert refusal(with_calibration(content, **numbers)) == f"model.json: calibration: {sentence}"
 
 
@@ -195,6 +318,17 @@ def test_weights_that_do_not_fit_are_refused(folder: Path, spoil: Callable[[dict
     assert refusal(replace(content, tensors=tensors)).startswith("the weights do not fit the architecture: ")
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused(folder: Path, value: float) -> None:
+    content = read_content(folder)
+    name = min(content.tensors)
+    spoilt = np.array(content.tensors[name])
+    spoilt.flat[-1] = value
+    assert refusal(replace(content, tensors=content.tensors | {name: spoilt})) == (
+        f"the weights '{name}' are not all finite numbers"
+    )
+
+
 def test_members_of_another_number_are_refused(project: Any) -> None:
     content = read_content(project.build / "calibrated/points")
     first = {name: tensor for name, tensor in content.tensors.items() if name.startswith("members.0.")}
@@ -212,6 +346,10 @@ def test_members_of_another_number_are_refused(project: Any) -> None:
         ("events", {"seed": 0.1, "grow": 0.5}, "events: grow must not be above seed"),
         ("events", {"peak": "top"}, "events: 'peak'"),
         ("survey", {}, "survey: "),
+        ("cadences", [], "preprocessing: 'cadences'"),
+        ("cadences", [2.0, -1.0], "preprocessing: 'cadences"),
+        ("events", {"seed": 1.0}, "events: 'seed'"),
+        ("events", {"seed": 0.0, "grow": 0.0}, "events: 'seed'"),
     ],
 )
 def test_a_preprocessing_that_is_none_is_refused(folder: Path, key: str, value: Any, words: str) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from varistar.flares.fits import FitSettings, FlareFit, _model, fit_event
+from varistar.flares.descent import expand, model
+from varistar.flares.fits import FitSettings, FlareFit, _known_before, fit_event
 from varistar.flares.orbits import Array
 from varistar.physics.flares import DAY_SECONDS, SHAPE_AREA, Flares, flare_flux
 
@@ -14,6 +15,8 @@ MINUTE = 1 / 1440
 CADENCE = 1 / 720
 NOISE = 1e-3
 OURS = FitSettings()
+#: Nothing known of the widths, so that the data alone decide.
+FREE = FitSettings(width_scatter=None)
 
 
 def flares_of(*rows: tuple[float, float, float]) -> Flares:
@@ -37,19 +40,76 @@ def fit(time: Array, flux: Array, cadence: float = CADENCE, settings: FitSetting
 def test_derivatives_against_differences() -> None:
     steps = np.arange(80.0)
     values = np.array([0.01, 20.3, 5.0, math.log(4.0), 31.7, 2.0, math.log(0.4)])
-    table = _model(values, steps)
+    table = model(values, steps)
     for j in range(len(values)):
         shift = np.zeros(len(values))
         shift[j] = 1e-6
-        expected = (_model(values + shift, steps)[:, 0] - _model(values - shift, steps)[:, 0]) / 2e-6
+        expected = (model(values + shift, steps)[:, 0] - model(values - shift, steps)[:, 0]) / 2e-6
         np.testing.assert_allclose(table[:, 1 + j], expected, atol=2e-8 * np.abs(expected).max())
+
+
+def test_what_is_known_before_has_the_slope_of_its_chi2() -> None:
+    """The descent's downward slope is minus half the derivative of chi^2, with widths drawn to the law."""
+    rng = np.random.default_rng(2)
+    steps, weight = np.arange(80.0), np.full(80, 2.0)
+    flux = rng.normal(size=80)
+    before = _known_before(0.05, 0.3, CADENCE, 2.0)
+    for area in (5.0, 0.5 * before[4]):  # above and below where the law is followed
+        values = np.array([0.01, 20.3, area, math.log(4.0), 31.7, 2.0, math.log(0.4)])
+        _, curvature, slope = expand(values, flux, weight, steps, before)
+        for j in range(len(values)):
+            shift = np.zeros(len(values))
+            shift[j] = 1e-5 * max(abs(values[j]), 0.01)
+            sides = [expand(values + sign * shift, flux, weight, steps, before)[0] for sign in (1.0, -1.0)]
+            difference = (sides[0] - sides[1]) / (2.0 * shift[j])
+            assert -0.5 * difference == pytest.approx(slope[j], rel=1e-4, abs=1e-5 * float(np.abs(slope).max()))
+        assert np.all(np.linalg.eigvalsh(curvature) > 0.0)
+
+
+def test_the_width_of_a_faint_flare_follows_the_law() -> None:
+    """At S/N 4 widths scatter less than noise makes them, and those of bright flares stay as they are."""
+    rng = np.random.default_rng(5)
+    widths: dict[float, dict[str, list[float]]] = {}
+    for peak_snr in (4.0, 100.0):
+        found = widths.setdefault(peak_snr, {"drawn": [], "free": []})
+        for _ in range(100):
+            time, flux = observe(rng, flares_of((1500.06 + CADENCE * rng.random(), peak_snr * NOISE, 5.0)))
+            for name, settings in (("drawn", OURS), ("free", FREE)):
+                found[name].append(math.log(fit(time, flux, settings=settings).fwhm.max() / MINUTE))
+    assert np.std(widths[4.0]["drawn"]) < 0.6 * np.std(widths[4.0]["free"])
+    assert np.median(widths[4.0]["drawn"]) == pytest.approx(math.log(5.0), abs=0.4)
+    np.testing.assert_allclose(widths[100.0]["drawn"], widths[100.0]["free"], atol=0.01)
+
+
+def test_errors_know_of_noise_that_cadences_share() -> None:
+    """A first-order autoregression of 0.6: pulls of areas are standard normal if it is known."""
+    rng = np.random.default_rng(6)
+    share, n = 0.6, 140
+    correlation = share ** np.arange(1.0, 30.0)
+    time = 1500.0 + CADENCE * np.arange(n)
+    event, errors = (time[n // 4], time[n // 2]), np.full(n, NOISE)
+    pulls: dict[str, list[float]] = {"known": [], "ignored": []}
+    for _ in range(250):
+        flare = flares_of((time[50] + CADENCE * rng.random(), 0.05, 8.0))
+        noise = np.empty(n)
+        noise[0] = rng.normal()
+        for i, fresh in enumerate(rng.normal(size=n - 1)):
+            noise[i + 1] = share * noise[i] + math.sqrt(1.0 - share**2) * fresh
+        flux = flare_flux(flare, time, CADENCE) + NOISE * noise
+        for name, known in (("known", correlation), ("ignored", None)):
+            found = fit_event(time, flux, errors, CADENCE, event, FitSettings(most_flares=1), 0.0, known)
+            assert found is not None
+            off = found.equivalent_duration - flare.equivalent_duration[0]
+            pulls[name].append(off / found.equivalent_duration_err)
+    assert abs(np.std(pulls["known"]) - 1.0) < 5 / math.sqrt(500) + 0.05
+    assert np.std(pulls["ignored"]) > 1.4
 
 
 def test_model_is_the_template_averaged_over_exposures() -> None:
     steps = np.arange(200.0)
     flares = Flares(np.array([30.4]), np.array([0.7]), np.array([6.0]), np.zeros(1, np.int64))
     expected = flare_flux(flares, steps, 1.0)
-    found = _model(np.array([0.0, 30.4, 0.7 * 6.0, math.log(6.0)]), steps)[:, 0]
+    found = model(np.array([0.0, 30.4, 0.7 * 6.0, math.log(6.0)]), steps)[:, 0]
     np.testing.assert_allclose(found, expected, atol=1e-7)  # flare_flux stops at 1e-8
 
 
@@ -61,7 +121,7 @@ def test_against_scipys_least_squares() -> None:
         flares_of((1500.06, 0.05, 8.0), (1500.085, 0.03, 12.0)),
     ):
         time, flux = observe(rng, flares)
-        found = fit(time, flux)
+        found = fit(time, flux, settings=FREE)
 
         def misfit(values: Array, time: Array = time, flux: Array = flux) -> Array:
             tpeak, amplitude, fwhm = values.reshape(3, -1)
@@ -76,7 +136,8 @@ def test_against_scipys_least_squares() -> None:
         ours = np.concatenate([found.tpeak - 1500.0, found.amplitude, found.fwhm])
         assert np.all(np.abs(ours - best.x) < 0.02 * error)
         errors = np.concatenate([found.tpeak_err, found.amplitude_err, found.fwhm_err])
-        np.testing.assert_allclose(errors, error, rtol=0.02)
+        worse = math.sqrt(max(found.chi2_reduced, 1.0))
+        np.testing.assert_allclose(errors, worse * error, rtol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +150,7 @@ def test_injected_flares_are_recovered_within_their_errors(cadence: float, fwhm:
     pulls, split = [], 0
     for _ in range(250):
         flare = flares_of((1500.0 + cadence * rng.uniform(45, 60), peak_snr * NOISE, fwhm))
-        found = fit(*observe(rng, flare, cadence), cadence)
+        found = fit(*observe(rng, flare, cadence), cadence, FREE)
         split += len(found.tpeak) > 1
         i = np.argmax(found.amplitude)
         pulls.append([
@@ -160,12 +221,38 @@ def test_unknown_light_beneath_widens_the_errors() -> None:
     time, flux = observe(np.random.default_rng(13), flares_of((1500.07, 0.05, 10.0)))
     errors, event = np.full(140, NOISE), (time[35], time[70])
     one = FitSettings(most_flares=1)
-    durations = [fit_event(time, flux + 2e-3, errors, CADENCE, event, one, off) for off in (0.0, 2e-3)]
-    assert durations[0] is not None and durations[1] is not None
+    right, off, known = (
+        fit_event(time, flux + more, errors, CADENCE, event, one, offset_err)
+        for more, offset_err in ((0.0, 0.0), (2e-3, 2e-3), (2e-3, 0.0))
+    )
+    assert right is not None and off is not None and known is not None
     expected = 0.05 * 600 * SHAPE_AREA
-    assert durations[1].equivalent_duration_err > 1.05 * durations[0].equivalent_duration_err
-    assert abs(durations[1].equivalent_duration - expected) < 4 * durations[1].equivalent_duration_err
-    assert abs(durations[0].equivalent_duration - expected) > 4 * durations[0].equivalent_duration_err
+    assert off.equivalent_duration_err > 1.05 * right.equivalent_duration_err
+    assert abs(off.equivalent_duration - expected) < 4 * off.equivalent_duration_err
+    # light beneath that is taken for known goes into the flare, and the fit is seen to be worse than the noise
+    assert abs(known.equivalent_duration - expected) > 4 * right.equivalent_duration_err
+    assert known.chi2_reduced > 2.0 and known.equivalent_duration_err > 1.3 * right.equivalent_duration_err
+
+
+def test_light_beneath_that_bends_widens_the_errors() -> None:
+    """Bends of the event's own length, of half a cadence's noise: pulls of areas are standard normal when known."""
+    rng = np.random.default_rng(15)
+    n = 140
+    time = 1500.0 + CADENCE * np.arange(n)
+    event, errors = (time[40], time[70]), np.full(n, NOISE)
+    apart = np.subtract.outer(np.arange(n), np.arange(n)) / 31.0
+    root = np.linalg.cholesky(np.exp(-0.5 * apart**2) + 1e-9 * np.eye(n))
+    pulls: dict[str, list[float]] = {"known": [], "ignored": []}
+    for _ in range(200):
+        flare = flares_of((time[50] + CADENCE * rng.random(), 0.05, 8.0))
+        flux = flare_flux(flare, time, CADENCE) + NOISE * (rng.normal(size=n) + root @ rng.normal(size=n))
+        for name, known in (("known", errors), ("ignored", None)):
+            found = fit_event(time, flux, errors, CADENCE, event, FitSettings(most_flares=1), NOISE, None, known)
+            assert found is not None
+            off = found.equivalent_duration - flare.equivalent_duration[0]
+            pulls[name].append(off / found.equivalent_duration_err)
+    assert abs(np.std(pulls["known"]) - 1.0) < 5 / math.sqrt(400) + 0.1
+    assert np.std(pulls["ignored"]) > 1.3 * np.std(pulls["known"])
 
 
 def test_a_width_at_its_bound_is_reported() -> None:

@@ -8,13 +8,14 @@ import polars as pl
 import pytest
 
 from varistar.experiments.splits import SPLITS, SplitSettings, split_stars
-from varistar.flares.known import read_known
+from varistar.flares.known import at_cadence, read_known
 from varistar.flares.labels import read_simulated
 from varistar.flares.orbits import OrbitSettings, split_orbits
 from varistar.flares.stars import orbits_of, read_orbits, shards_of
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section
 from varistar.lightcurves.shards import read_shard
+from varistar.physics.flares import Flares, flare_flux
 
 ORBITS = OrbitSettings()
 
@@ -81,3 +82,34 @@ def test_what_is_missing_is_named(sectors: Path, splits: SplitSettings, tmp_path
     (tmp_path / "light_curves").symlink_to(sectors / "light_curves")
     with pytest.raises(DataError, match=r"flares\.parquet"):
         read_known(tmp_path, ORBITS, splits, "test")
+
+
+def test_longer_exposures_show_the_same_flares_with_their_own_signal(sectors: Path, splits: SplitSettings) -> None:
+    """The signal-to-noise ratio is that of the highest exposure, of the flare alone."""
+    stars = read_known(sectors, ORBITS, splits, "test")
+    assert all(at_cadence(star, 2.0) is star for star in stars)
+    checked = 0
+    for star in stars:
+        binned = at_cadence(star, 30.0)
+        assert [len(orbit) for orbit in binned.orbits] == [len(orbit) // 15 for orbit in star.orbits]
+        assert binned.labels.drop("tstart", "tstop", "peak_snr").equals(star.labels.drop("tstart", "tstop", "peak_snr"))
+        for row in binned.labels.drop_nulls("peak_snr").iter_rows(named=True):
+            (orbit,) = [one for one in binned.orbits if one.time[0] - 0.02 < row["tpeak"] < one.time[-1] + 0.02]
+            flare = Flares(
+                *(np.array([row[n]]) for n in ("tpeak", "amplitude")),
+                np.array([row["fwhm_minutes"] / 1440]),
+                np.zeros(1, int),
+            )
+            light = flare_flux(flare, orbit.time, orbit.cadence) / orbit.flux_err
+            assert row["peak_snr"] == pytest.approx(np.nanmax(light), rel=1e-6)
+            assert row["tstart"] <= orbit.time[np.nanargmax(light)] <= row["tstop"]
+            checked += 1
+    assert checked > 10
+
+
+def test_flares_that_no_exposure_shows_have_no_signal(sectors: Path, splits: SplitSettings) -> None:
+    star = next(star for star in read_known(sectors, ORBITS, splits, "train") if star.labels.height > 3)
+    nowhere = star._replace(
+        orbits=[star.orbits[0]], labels=star.labels.with_columns(tpeak=star.orbits[0].time[-1] + 3.0)
+    )
+    assert at_cadence(nowhere, 10.0).labels["peak_snr"].is_null().all()

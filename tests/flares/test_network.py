@@ -18,6 +18,7 @@ from varistar.flares.network import (
     PointNetwork,
     WindowNetwork,
     build_network,
+    fuse,
     make_loss,
     mean_logit,
     point_loss,
@@ -279,6 +280,23 @@ def test_training_lowers_the_loss_of_either_network() -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Ensembles, calibration, export
+
+
+def test_a_fused_network_answers_the_same_without_a_normalisation() -> None:
+    torch.manual_seed(3)
+    network = PointNetwork(SMALL, CHANNELS)
+    points = torch.randn(4, CHANNELS, 90)
+    points[:, -1] = (torch.rand(4, 90) > 0.2).float()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+            nn.init.normal_(module.bias)
+    network(points)  # moves the running means and variances away from 0 and 1
+    with torch.inference_mode():
+        expected = network.eval()(points)
+        fused = fuse(network)
+        torch.testing.assert_close(fused(points), expected, rtol=1e-5, atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in fused.modules())
 
 
 def test_an_ensemble_averages_probabilities() -> None:

@@ -9,9 +9,9 @@ from scipy.stats import binomtest, chi2
 
 from varistar.flares.draws import GridDraw, LawDraw
 from varistar.flares.events import EVENTS, events_of_runs
-from varistar.flares.inject import inject, searched_days
+from varistar.flares.inject import inject, relabel, searched_days
 from varistar.flares.labels import LABELS
-from varistar.flares.orbits import Orbit
+from varistar.flares.orbits import Orbit, bin_orbit, exposures_in
 from varistar.flares.recovery import (
     SNR_BINS,
     Method,
@@ -284,3 +284,27 @@ def test_methods_are_named_once_and_their_events_have_times() -> None:
         run_recovery("1", orbits_of("1"), NOBODY, [Method("a", nothing), Method("a", nothing)], SETTINGS)
     with pytest.raises(DataError, match="method b: its events have no column 'tstart'"):
         run_recovery("1", orbits_of("1"), NOBODY, [Method("b", lambda _: pl.DataFrame({"p": [1.0]}))], SETTINGS)
+
+
+def test_a_star_may_be_searched_in_longer_exposures() -> None:
+    """The same flares, as those exposures show them; and days do not change."""
+    orbits = orbits_of("1")
+    asked: list[list[Orbit]] = []
+
+    def keep(given: list[Orbit]) -> pl.DataFrame:
+        asked.append(given)
+        return nothing(given)
+
+    plain, joined = (
+        run_recovery("1", orbits, NOBODY, [Method("m", keep)], SETTINGS, minutes) for minutes in (0.0, 10.0)
+    )
+    same = ("tpeak", "amplitude", "fwhm_minutes", "equivalent_duration_s")
+    assert joined.injected.select(same).equals(plain.injected.select(same))
+    assert joined.injected.equals(relabel(plain.injected, asked[4]))
+    size = exposures_in(10.0, orbits[0])
+    assert size > 1
+    for before, after in zip(asked[:3], asked[3:], strict=True):
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_array_equal(other.flux, bin_orbit(one, size).flux)
+    days = joined.searched["days"].to_numpy()
+    assert days == pytest.approx(plain.searched["days"].to_numpy(), rel=0.02)

@@ -150,3 +150,26 @@ def test_settings_survive_json_and_another_version_is_refused() -> None:
         validate(PointRepresentation, {"hours": [12.0, 0.0]}, "params.yaml")
     with pytest.raises(ConfigError, match=r"'hours'"):
         validate(PointRepresentation, {"hours": []}, "params.yaml")
+
+
+def test_windows_of_long_cadences_hold_enough_of_them() -> None:
+    """At half an hour they would be of a few, whose median follows a flare; at two minutes nothing changes."""
+    wide = PointRepresentation(least=5)
+    flux = noisy(600)
+    flux[300:303] += [0.1, 0.06, 0.03]
+    np.testing.assert_array_equal(make_points(orbit(flux), wide), make_points(orbit(flux), PointRepresentation()))
+    narrow, enough = (make_points(orbit(flux, 30.0), shown)[1] for shown in (PointRepresentation(), wide))
+    noise = make_points(orbit(flux, 30.0), wide)[0, 300] - enough[300]
+    assert enough[300] > 0.95 * np.arcsinh(100) and abs(noise) < 0.2
+    assert narrow[301] < 0.9 * enough[301]
+
+
+@pytest.mark.parametrize("minutes", [2.0, 3.3, 30.0])
+def test_a_channel_may_say_how_long_the_cadences_are(minutes: float) -> None:
+    flux = noisy(300)
+    flux[[5, 6, 7]] = np.nan
+    shown = make_points(orbit(flux, minutes), PointRepresentation(cadence=True))
+    assert shown.shape == (PointRepresentation(cadence=True).channels, 300) == (4, 300)
+    expected = np.where(np.isfinite(flux), np.log(minutes / 2.0), 0.0)
+    np.testing.assert_allclose(shown[2], expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(np.delete(shown, 2, axis=0), make_points(orbit(flux, minutes), PointRepresentation()))

@@ -53,7 +53,7 @@ def test_the_repository_is_configured(section: dict[str, Any]) -> None:
     ("key", "value", "words"),
     [
         ("survey", None, "'survey': "),
-        ("colour", 3, "key 'colour' does not exist; allowed here: examples, injected, measure, "),
+        ("colour", 3, "key 'colour' does not exist; allowed here: examples, injected, labelled, measure, "),
         ("split.train", 0.7, "'split': the four fractions must add up to 1, not 1.1"),
         ("orbits.gap_days", -0.4, "'orbits.gap_days': "),
         ("orbits.gaps", 0.4, "key 'orbits.gaps' does not exist; allowed here: gap_days, "),

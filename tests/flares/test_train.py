@@ -86,8 +86,18 @@ def test_windows_are_read_with_their_labels(project: Any) -> None:
     assert isinstance(examples, WindowExamples)
     rows = np.array([5, 0, 5])
     assert examples.gather(rows).dtype == examples.targets.dtype == np.float32
-    np.testing.assert_array_equal(examples.gather(rows), arrays.gather(rows))
-    np.testing.assert_array_equal(examples.targets, arrays.index["label"])
+    np.testing.assert_array_equal(examples.gather(rows), arrays.gather(examples.rows[rows]))
+    np.testing.assert_array_equal(examples.targets, arrays.index["label"].to_numpy()[examples.rows])
+    np.testing.assert_array_equal(np.sort(examples.rows), np.arange(len(arrays)))
+
+
+def test_windows_come_in_one_mixed_order(project: Any) -> None:
+    """A batch is of many stars even where nothing is shuffled; star after star it would be of few."""
+    first, again = (open_examples([project.build / "examples/windows"], "train") for _ in range(2))
+    np.testing.assert_array_equal(first.rows, again.rows)
+    star = first.arrays.index["star_id"].to_numpy()
+    changes = [int((one[1:] != one[:-1]).sum()) for one in (star, star[first.rows])]
+    assert changes[1] > 3 * changes[0]
 
 
 def test_stretches_are_read_with_label_and_weight_of_every_cadence(project: Any) -> None:
@@ -119,17 +129,19 @@ def test_a_network_learns_from_what_it_will_be_served(project: Any) -> None:
         finder.scores(inject(star_id, orbits, labels, chosen.inject).orbits)
         assert len(served) == len(orbits) > 0
         for number, channels in enumerate(served):
-            rows = np.flatnonzero(((arrays.index["star_id"] == star_id) & (arrays.index["orbit"] == number)).to_numpy())
+            mine = (pl.col("star_id") == star_id) & (pl.col("orbit") == number) & (pl.col("size") == 1)
+            rows = np.flatnonzero(arrays.index.select(mine).to_series().to_numpy())
             learned = np.concatenate(list(arrays.gather(rows)[:, :-2]), axis=1)[:, : channels.shape[1]]
             np.testing.assert_array_equal(channels.astype(np.float16), learned)
 
 
 def test_two_folders_are_read_one_after_the_other(project: Any, name: str) -> None:
+    """But for the order of windows, which are mixed."""
     folder = project.build / "examples" / name
     one, both = open_examples([folder], "validation"), open_examples([folder, folder], "validation")
-    np.testing.assert_array_equal(both.targets, np.concatenate([one.targets, one.targets]))
-    everything = one.gather(np.arange(len(one)))
-    np.testing.assert_array_equal(both.gather(np.arange(len(both))), np.concatenate([everything, everything]))
+    first, second = (np.argsort(read.rows) if name == "windows" else np.arange(len(read)) for read in (one, both))
+    np.testing.assert_array_equal(both.targets[second], np.concatenate([one.targets[first]] * 2))
+    np.testing.assert_array_equal(both.gather(second), np.concatenate([one.gather(first)] * 2))
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -214,7 +226,8 @@ def test_the_network_is_that_of_the_best_epoch(project: Any, variant: FlareVaria
     assert learned.done.best_epoch == int(np.argmin(losses))
     examples = open_examples([project.build / "examples" / variant.examples], "validation")
     points = variant.network.trunk == "points"
-    network = build_network(variant.network, PointRepresentation() if points else None)
+    shown = PointRepresentation(**learned.spec.preprocessing["representation"]) if points else None
+    network = build_network(variant.network, shown)
     network.load_state_dict(learned.done.weights)
     with torch.inference_mode():
         logits = network.eval()(torch.from_numpy(examples.gather(np.arange(len(examples)))))

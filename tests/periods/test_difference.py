@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from varistar.experiments.differences import difference_lines
 from varistar.experiments.gates import paired_bootstrap
 from varistar.foundation.errors import ConfigError, DataError
-from varistar.periods.difference import difference_lines, differences
+from varistar.periods.difference import differences
 from varistar.periods.verdict import SEED
 
 PARAMS = "periods: {variants: {one: {}, other: {}}, study: {third: {}}}"

@@ -9,21 +9,14 @@ from typing import Any
 import optuna
 import pytest
 
+from varistar.experiments.search import own_values, suggest
 from varistar.experiments.store import client
 from varistar.experiments.tracking import find_run
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.foundation.params import read_params, read_section
 from varistar.foundation.settings import validate
 from varistar.periods.settings import PeriodsSettings
-from varistar.periods.sweep import (
-    ACCURACY,
-    SECONDS,
-    VariantTask,
-    own_values,
-    suggest,
-    sweep_variant,
-    write_winner,
-)
+from varistar.periods.sweep import ACCURACY, SECONDS, PeriodTask, sweep_variant, write_winner
 from varistar.periods.sweep_settings import SweepSettings
 from varistar.periods.variants import Variant
 
@@ -164,14 +157,14 @@ def test_the_winner_becomes_a_variant_and_nothing_else_changes(swept: Any) -> No
 
 def test_speed_is_an_objective_too(swept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    score = VariantTask.score
+    score = PeriodTask.score
 
-    def recorded(self: VariantTask, chosen: Any, on_epoch: Any, scratch: Path) -> dict[str, float]:
+    def recorded(self: PeriodTask, chosen: Any, on_epoch: Any, scratch: Path) -> dict[str, float]:
         values = score(self, chosen, on_epoch, scratch)
         seen.append((values[ACCURACY], values[SECONDS]))
         return values
 
-    monkeypatch.setattr(VariantTask, "score", recorded)
+    monkeypatch.setattr(PeriodTask, "score", recorded)
     text = (swept.root / "params.yaml").read_text()
     assert f"objectives: [{ACCURACY}]" in text
     (swept.root / "params.yaml").write_text(text.replace(f"[{ACCURACY}]", f"[{ACCURACY}, {SECONDS}]"))

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
+from varistar.experiments.search_space import Values, sweepable_fields, value_of, with_values
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.params import read_section
 from varistar.foundation.settings import Settings, validate
 from varistar.periods.settings import PeriodsSettings
-from varistar.periods.sweep_settings import SweepSettings, Values, sweepable_fields, value_of, with_values
+from varistar.periods.sweep_settings import SweepSettings
 from varistar.periods.variants import Variant
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,8 +31,8 @@ def test_settings_are_written_as_they_were_read() -> None:
 def test_every_setting_of_network_and_training_can_be_swept_and_no_other() -> None:
     parts = {"network": Variant.model_fields["network"], "training": Variant.model_fields["training"]}
     wanted = {f"{name}.{key}" for name, part in parts.items() for key in part.annotation.model_fields}  # type: ignore[union-attr]
-    assert wanted <= set(sweepable_fields()) and "network.filters" in wanted
-    assert {key.split(".")[0] for key in sweepable_fields()} == set(parts)
+    assert wanted <= set(sweepable_fields(Variant)) and "network.filters" in wanted
+    assert {key.split(".")[0] for key in sweepable_fields(Variant)} == set(parts)
 
 
 def test_settings_within_settings_are_swept_by_their_own_keys() -> None:
@@ -47,10 +48,11 @@ def test_settings_within_settings_are_swept_by_their_own_keys() -> None:
         kind: Literal["a", "b"] = "a"
 
     class Whole(Settings):
-        part: Part = Part()
+        network: Part = Part()
+        other: Deep = Deep()
 
     found = sweepable_fields(Whole)
-    assert set(found) == {"part.trunk.depth", "part.trunk.width", "part.noise.depth", "part.kind"}
+    assert set(found) == {f"network.{key}" for key in ("trunk.depth", "trunk.width", "noise.depth", "kind")}
 
 
 @pytest.mark.parametrize(

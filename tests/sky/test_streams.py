@@ -20,8 +20,9 @@ def test_text_and_number_of_the_same_look_differ() -> None:
     assert stream(1, "a", 1).random() != stream(1, "a", "1").random()
 
 
-def test_numpys_integers_are_integers() -> None:
+def test_numpys_integers_and_text_are_pythons() -> None:
     assert stream(1, "field", np.int64(4)).random() == stream(1, "field", 4).random()
+    assert stream(1, np.str_("field"), 4).random() == stream(1, "field", 4).random()
     assert opaque_id(1, "field", np.int32(4)) == opaque_id(1, "field", 4)
 
 

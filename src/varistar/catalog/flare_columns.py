@@ -18,7 +18,7 @@ PHASE_BINS = 20
 
 FLARES: dict[str, CatalogColumn] = {
     "star_id": CatalogColumn(pl.String, "", "the star's id in its survey"),
-    "orbit": CatalogColumn(pl.Int32, "", "stretch between long gaps, from 0"),
+    "orbit": CatalogColumn(pl.Int32, "", "stretch between long gaps, of those searched, from 0"),
     "first": CatalogColumn(pl.Int32, "", "first cadence of the event in its orbit"),
     "last": CatalogColumn(pl.Int32, "", "last cadence of the event"),
     "tstart": CatalogColumn(pl.Float64, "d", "middle of the first cadence, in `time_system`"),

@@ -22,18 +22,18 @@ from varistar.flares.finder import FlareFinder
 from varistar.flares.groups import young_groups
 from varistar.flares.labels import read_simulated
 from varistar.flares.measure import UNSURE_TREND
-from varistar.flares.orbits import OrbitSettings
 from varistar.flares.power_law import closed_form_slope
 from varistar.flares.rates import RateSettings, largest_flares, rates_by_group, rates_by_size, with_bins
-from varistar.flares.stars import read_orbits
 from varistar.flares.variants import WING
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.files import write_json
 from varistar.foundation.params import find_root
 
 from .flare_laws import energy_laws, energy_samples
+from .flare_shown import light_of_largest, light_of_sectors, shown_sectors
 from .flare_survey import CATALOG, RECOVERY, SURVEY
 from .flare_truth import PLAIN, judge_flares, judge_periods
+from .flares import read_catalog_settings
 from .parts import write_part
 
 Array = NDArray[np.float64]
@@ -48,7 +48,6 @@ YOUNG_MYR = 45.0
 STRONG = 0.02
 #: Of flares that are shown one by one: the light beneath is known.
 SURE = (pl.col("quality") & UNSURE_TREND) == 0
-SHOWN_LARGEST, AROUND_DAYS = 4, 0.12
 
 
 class Survey(NamedTuple):
@@ -84,7 +83,7 @@ def read_survey(root: Path) -> Survey:
     )
     truth_of_flares = root / SURVEY / "flares.parquet"
     stars = tables["stars"].filter(pl.col("searched_days") > 0)
-    flares = pl.read_parquet(catalog, glob=False)
+    flares, recovery = (pl.read_parquet(path, glob=False) for path in (catalog, root / RECOVERY))
     largest = (
         flares.filter(SURE & (pl.col("p") >= 0.5))
         .group_by("star_id")
@@ -97,7 +96,7 @@ def read_survey(root: Path) -> Survey:
         with_bins(stars, RATES),
         tables["sectors"],
         tables["phases"],
-        completeness_of(pl.read_parquet(root / RECOVERY, glob=False)),
+        completeness_of(recovery.filter(pl.col("cadence_minutes") == pl.col("cadence_minutes").min())),
         truth,
         read_simulated(truth_of_flares).with_columns(pl.read_parquet(truth_of_flares, glob=False)["energy_erg"]),
     )
@@ -227,30 +226,18 @@ def _young_flaring(survey: Survey) -> Flaring | None:
     return Flaring(share=share_of_time(n / days, minutes), smallest=STRONG, alpha=alpha)
 
 
-def light_of_largest(root: Path, largest: pl.DataFrame, orbits: OrbitSettings) -> pl.DataFrame:
-    """The light curves around the first of the largest flares: `rank` from 1, `star_id`, `minutes` from the peak and
-    `flux`."""
-    wanted = largest.head(SHOWN_LARGEST).with_row_index("rank", offset=1)
-    parts = [pl.DataFrame(schema={"rank": pl.Int64, "star_id": pl.String, "minutes": pl.Float64, "flux": pl.Float64})]
-    for shard in sorted((root / SURVEY / "light_curves").glob("part-*.parquet")):
-        for star_id, its_orbits in read_orbits(shard, orbits):
-            for row in wanted.filter(pl.col("star_id") == star_id).iter_rows(named=True):
-                orbit = its_orbits[row["orbit"]]
-                near = orbit.good & (np.abs(orbit.time - row["tpeak"]) <= AROUND_DAYS)
-                minutes = 1440.0 * (orbit.time[near] - row["tpeak"])
-                part = pl.DataFrame({"minutes": minutes, "flux": orbit.flux[near]})
-                parts.append(
-                    part.select(pl.lit(row["rank"], pl.Int64).alias("rank"), pl.lit(star_id).alias("star_id"), pl.all())
-                )
-    return pl.concat(parts).sort("rank", "minutes")
-
-
 def main() -> None:
     """The stage."""
     root = find_root()
-    tables, summary = science_of(read_survey(root))
+    survey = read_survey(root)
+    tables, summary = science_of(survey)
     orbits = FlareFinder.of_folder(champion(root, WING).folder, "cpu").orbits
-    tables["largest_light"] = light_of_largest(root, tables["largest"], orbits)
+    settings = read_catalog_settings(root)
+    tables["largest_light"] = light_of_largest(root / SURVEY, tables["largest"], orbits)
+    tables["shown_sectors"] = shown_sectors(survey.sectors)
+    tables["sector_light"], tables["sector_spectra"] = light_of_sectors(
+        root / SURVEY, tables["shown_sectors"], survey.flares, orbits, settings.rotation, settings.measure.trend
+    )
     for folder in (TABLES, FIGURES):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():

@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 
 from varistar.flares.finder import FlareFinder
 from varistar.flares.frequency import poisson_interval
+from varistar.flares.inject import searched_days
 from varistar.flares.measure import MeasureSettings, Star, measure_events
 from varistar.flares.orbits import Array, Orbit
 from varistar.flares.phase import PhaseSettings, count_exposure, phase_at, spot_phase
@@ -22,8 +23,6 @@ from varistar.physics.flares import DAY_SECONDS, SHAPE_AREA, WIDTH_LAW
 from .flare_columns import FLARES, PHASE_BINS, PHASES, SECTORS, STARS, schema_of
 
 MINUTES = 1440.0
-#: A shape of 2-minute cadences is another in cadences of another length, so the network is asked about no others.
-CADENCE_MINUTES = (1.8, 2.2)
 #: Equivalent durations [s] between which half completeness is looked for.
 DURATIONS = (1e-2, 1e6)
 
@@ -36,8 +35,9 @@ class FlareCatalogSettings(Settings):
     phase: PhaseSettings = PhaseSettings()
 
 
-#: The chance to find a flare of an equivalent duration [s], of a star with this noise and cadence [d].
-Chance = Callable[[float, float], Callable[[Array], Array]]
+#: The chance to find a flare of an equivalent duration [s], of a star with this noise and cadence [d]; None where it is
+#: not known.
+Chance = Callable[[float, float], Callable[[Array], Array] | None]
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,16 @@ class StarTables:
     phases: pl.DataFrame
 
 
-def refusal_of(orbits: Sequence[Orbit], finder: FlareFinder) -> str | None:
-    """Why a star is not searched; None if it is."""
-    if not orbits:
-        return f"no orbit has {finder.orbits.min_cadences} good cadences and light"
-    cadence = MINUTES * orbits[0].cadence
-    shortest, longest = CADENCE_MINUTES
-    if not shortest <= cadence <= longest:
-        return f"a cadence of {cadence:.3g} minutes, where the network knows 2"
-    return None
+def searchable(orbits: Sequence[Orbit], finder: FlareFinder) -> tuple[list[Orbit], str | None]:
+    """The orbits of a star that are searched (`FlareFinder.prepare`), and why there is none, or None."""
+    prepared = finder.prepare(orbits)
+    if prepared:
+        return prepared, None
+    cadence = MINUTES * orbits[0].cadence if orbits else 0.0
+    if cadence > max(finder.rules):
+        known = " to ".join(f"{minutes:g}" for minutes in sorted({min(finder.rules), max(finder.rules)}))
+        return [], f"a cadence of {cadence:.3g} minutes, where the network knows {known}"
+    return [], f"no orbit has {finder.orbits.min_cadences} good cadences and light"
 
 
 def catalog_star(
@@ -74,6 +75,7 @@ def catalog_star(
 
     Parameters
     ----------
+    orbits : `searchable` ones.
     known : `tmag`, `teff` [K] and `radius` [Sun] where they are known; energies need the last two.
     chance : of flares to be found; None where that was not measured.
     """
@@ -155,14 +157,16 @@ def _search(orbits: Sequence[Orbit], searched: Sequence[NDArray[np.bool_]], flar
 
 
 def _sensitivity(orbits: Sequence[Orbit], chance: Chance | None) -> dict[str, float | None]:
-    """Noise, cadence, and the flares of which half are found."""
-    noise = float(np.median(np.concatenate([flux_noise(orbit)[orbit.good] for orbit in orbits])))
-    cadence = orbits[0].cadence
+    """Noise, cadence, and the flares of which half are found, of the cadence that was searched longest."""
+    days: dict[int, float] = {}
+    for orbit in orbits:
+        days[_seconds(orbit)] = days.get(_seconds(orbit), 0.0) + searched_days([orbit])
+    most = [orbit for orbit in orbits if _seconds(orbit) == max(days, key=lambda seconds: days[seconds])]
+    noise = float(np.median(np.concatenate([flux_noise(orbit)[orbit.good] for orbit in most])))
+    cadence = most[0].cadence
     answer: dict[str, float | None] = {"noise": noise, "cadence_minutes": MINUTES * cadence}
-    if chance is None:
-        return answer
-    of_star = chance(noise, cadence)
-    half = half_found(of_star)
+    of_star = None if chance is None else chance(noise, cadence)
+    half = None if of_star is None else half_found(of_star)
     if half is None:
         return answer
     fwhm = 10.0 ** (WIDTH_LAW[0] + WIDTH_LAW[1] * np.log10(half)) / MINUTES
@@ -170,6 +174,11 @@ def _sensitivity(orbits: Sequence[Orbit], chance: Chance | None) -> dict[str, fl
         "equivalent_duration_50_s": half,
         "amplitude_50": float(half / (SHAPE_AREA * fwhm * DAY_SECONDS)),
     }
+
+
+def _seconds(orbit: Orbit) -> int:
+    """Its cadence, which differs a little from sector to sector."""
+    return round(DAY_SECONDS * orbit.cadence)
 
 
 def half_found(chance: Callable[[Array], Array]) -> float | None:
@@ -188,10 +197,11 @@ def _exposure(
     star_id: str, orbits: Sequence[Orbit], phases: Sequence[Array], searched: Sequence[NDArray[np.bool_]]
 ) -> pl.DataFrame:
     """Days searched by phase, without rows where the phases are unknown."""
-    count = count_exposure(phases, searched, PHASE_BINS)
-    if not count.any():
+    days = np.zeros(PHASE_BINS)
+    for orbit, phase, mask in zip(orbits, phases, searched, strict=True):
+        days += orbit.cadence * count_exposure([phase], [mask], PHASE_BINS)
+    if not days.any():
         return pl.DataFrame(schema=schema_of(PHASES))
     edges = np.linspace(-0.5, 0.5, PHASE_BINS + 1)
-    days = count * orbits[0].cadence
     columns = {"phase_low": edges[:-1], "phase_high": edges[1:], "searched_days": days}
     return pl.DataFrame(columns).select(pl.lit(star_id).alias("star_id"), *columns)

@@ -1,6 +1,7 @@
 """The flare catalog of the embedded survey: how small a flare the champion finds there, then its flares.
 
-The first is measured as on a real survey: flares are injected into its own light curves, and sought as all others are.
+The first is measured as on a real survey: flares are injected into its own light curves, and sought as all others are,
+also in longer exposures, as far as the champion knows them.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,14 @@ from varistar.experiments.registry import champion
 from varistar.flares.draws import GridDraw
 from varistar.flares.finder import FlareFinder
 from varistar.flares.labels import LABELS
-from varistar.flares.recovery import Method, join_recoveries, judge, run_recovery
+from varistar.flares.recovery import (
+    TOLERANCE_MINUTES,
+    Method,
+    Recovery,
+    join_recoveries,
+    judge,
+    run_recovery,
+)
 from varistar.flares.stars import read_orbits
 from varistar.flares.variants import WING
 from varistar.foundation.accelerator import Accelerator
@@ -21,7 +29,7 @@ from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.params import PARAMS, find_root, lookup, read_params
 from varistar.foundation.settings import validate
 
-from .flare_star import refusal_of
+from .flare_star import searchable
 from .flares import FlarePrediction, predict_flares, read_catalog_settings
 from .parts import write_part
 
@@ -35,7 +43,8 @@ INJECTED = GridDraw(peak_snrs=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 30.0, 10
 def recover_survey(
     shards: Sequence[Path], model: Path, draw: GridDraw, accelerator: Accelerator = "auto"
 ) -> pl.DataFrame:
-    """Inject flares into every star of a survey; one row per flare, with `recovered` (see `recovery.judge`).
+    """Inject flares into every star of a survey; one row per flare and cadence that the model was trained with, with
+    `recovered` (see `recovery.judge`) and `cadence_minutes`.
 
     Raises
     ------
@@ -44,15 +53,21 @@ def recover_survey(
     """
     finder = FlareFinder.of_folder(model, accelerator)
     nothing_known = pl.DataFrame(schema=LABELS)
-    parts = []
+    parts: dict[float, list[Recovery]] = {}
     for shard in shards:
         for star_id, orbits in read_orbits(shard, finder.orbits):
-            if refusal_of(orbits, finder) is None:
-                method = Method("network", partial(finder.find, star_id))
-                parts.append(run_recovery(star_id, orbits, nothing_known, [method], draw))
+            method = Method("network", partial(finder.find, star_id))
+            searched, _ = searchable(orbits, finder)
+            for minutes in [one for one in finder.rules if searched and one >= finder.nearest(searched[0])]:
+                recovery = run_recovery(star_id, searched, nothing_known, [method], draw, minutes)
+                parts.setdefault(minutes, []).append(recovery)
     if not parts:
         raise DataError("there is no star into which flares can be injected; make the survey with `dvc repro`")
-    return judge(join_recoveries(parts))
+    judged = [
+        judge(join_recoveries(part), max(TOLERANCE_MINUTES, minutes)).with_columns(cadence_minutes=pl.lit(minutes))
+        for minutes, part in parts.items()
+    ]
+    return pl.concat(judged)
 
 
 def predict_survey(root: Path) -> FlarePrediction | None:

@@ -16,7 +16,7 @@ from varistar.bulk.engine import Engine, for_device
 from varistar.bulk.estimate import Announce, foresee
 from varistar.bulk.job import Done, fingerprint, run_job
 from varistar.experiments.content import content_hash
-from varistar.flares.completeness import CompletenessSurface, completeness_of
+from varistar.flares.completeness import chance_at, completeness_of
 from varistar.flares.finder import FlareFinder
 from varistar.flares.stars import orbits_of
 from varistar.foundation.accelerator import Accelerator, choose_device
@@ -29,7 +29,7 @@ from varistar.surveys.pieces import REFUSED, cut_into_pieces, shown_path
 
 from .files import check_output, write_parts
 from .flare_columns import TABLES, schema_of
-from .flare_star import FlareCatalogSettings, StarTables, catalog_star, refusal_of
+from .flare_star import Chance, FlareCatalogSettings, StarTables, catalog_star, searchable
 from .parts import keep_inputs, nothing_read, part_of, repeated_stars, require_names_that_fit, summary_of, write_part
 from .truth import read_table
 
@@ -88,7 +88,8 @@ def predict_flares(
     announce : is told before the work what it will take.
     stars : a table with `star_id` and what there is of `tmag`, `teff` and `radius`; energies need the last two.
     recovery : flares that were injected into the survey, each found or not, as `varistar.flares.recovery.judge` gives
-        them; from them follows how small a flare is found on each star.
+        them, with `cadence_minutes` where they were injected at several; from them follows how small a flare is found
+        on each star.
 
     Returns
     -------
@@ -117,7 +118,7 @@ def predict_flares(
     FlareFinder.of_folder(model, accelerator)  # a damaged model or table is found before any work is done
     state = fingerprint(tables)
     _known_stars(stars, state)
-    _surface(recovery, state)
+    _chance(recovery, state)
     digest = content_hash(model)
     shown = (settings or FlareCatalogSettings()).model_dump_json()
     cut, sizes = cut_into_pieces(sources)
@@ -168,7 +169,7 @@ def _search(piece: FlarePiece, at_most: int | None = None) -> tuple[dict[str, pl
     """
     finder = _finder(piece.model, piece.digest, piece.device)
     settings = FlareCatalogSettings.model_validate_json(piece.settings)
-    surface, known = _surface(piece.recovery, piece.state), _known_stars(piece.stars, piece.state)
+    chance, known = _chance(piece.recovery, piece.state), _known_stars(piece.stars, piece.state)
     found: list[tuple[StarTables, str]] = []
     refused: list[tuple[str, str, str, bool]] = []
     for source in piece.sources[:at_most]:
@@ -180,12 +181,12 @@ def _search(piece: FlarePiece, at_most: int | None = None) -> tuple[dict[str, pl
             continue
         tried = light_curves if at_most is None else light_curves.slice(0, min(at_most, len(light_curves)))
         for i, (star_id, orbits) in enumerate(orbits_of(tried, finder.orbits)):
-            if (reason := refusal_of(orbits, finder)) is not None:
+            searched, reason = searchable(orbits, finder)
+            if reason is not None:
                 refused.append((star_id, shown, reason, False))
                 continue
             numbers = known.get(star_id, dict.fromkeys(KNOWN))
-            chance = None if surface is None else surface.of_star
-            found.append((catalog_star(star_id, tried.star(i), orbits, finder, numbers, chance, settings), shown))
+            found.append((catalog_star(star_id, tried.star(i), searched, finder, numbers, chance, settings), shown))
     schema = REFUSED | {"unread": pl.Boolean}
     return _tables(found, piece.digest), pl.DataFrame(refused, schema=schema, orient="row")
 
@@ -242,15 +243,22 @@ def _known_stars(path: Path | None, state: str) -> Mapping[str, dict[str, float 
 
 
 @lru_cache(maxsize=1)
-def _surface(path: Path | None, state: str) -> CompletenessSurface | None:
-    """The chance to find a flare, from injected ones."""
+def _chance(path: Path | None, state: str) -> Chance | None:
+    """The chance to find a flare, from those injected at the nearest cadence."""
     del state  # for the cache
     if path is None:
         return None
     table = read_table(path)
     if missing := [name for name in ("equivalent_duration_s", "peak_snr", "recovered") if name not in table.columns]:
         raise DataError(f"{path}: there is no column '{missing[0]}'; there are {', '.join(table.columns)}")
-    return completeness_of(table)
+    if "cadence_minutes" not in table.columns:
+        return completeness_of(table).of_star
+    return chance_at(
+        {
+            float(minutes): completeness_of(part)
+            for (minutes,), part in table.drop_nulls("cadence_minutes").group_by("cadence_minutes", maintain_order=True)
+        }
+    )
 
 
 def _join(done: Iterator[Done], output: Path, beside: Mapping[str, Path]) -> FlarePrediction | str:

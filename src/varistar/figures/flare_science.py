@@ -22,6 +22,7 @@ def figures_of(tables: Mapping[str, pl.DataFrame]) -> dict[str, "Figure"]:
     return {
         "found": found_figure(tables["judged"], tables["calibration"]),
         "rotation": rotation_figure(tables["periods"], tables["sectors"]),
+        "periodograms": periodogram_figure(tables["shown_sectors"], tables["sector_light"], tables["sector_spectra"]),
         "colours": colour_figure(tables["periods"]),
         "rates": rates_figure(tables["rates"], tables["rates_by_energy"]),
         "frequencies": frequency_figure(tables["frequencies"], tables["slopes"]),
@@ -139,6 +140,37 @@ def _draw_ratios(panel: "Axes") -> None:
     for ratio, style in ((1.0, "-"), (0.5, ":"), (2.0, ":")):
         panel.plot(line, ratio * line, style, color=INK, lw=0.7)
     panel.set(xscale="log", yscale="log", xlim=line, ylim=line)
+
+
+def periodogram_figure(sectors: pl.DataFrame, curves: pl.DataFrame, spectra: pl.DataFrame) -> "Figure":
+    """Light curves of some sectors and their periodograms, with the Gaussian of the highest peak (002, Fig. 9).
+
+    Parameters
+    ----------
+    sectors : one row for each: `star_id`, `sector`, `period_days`, `width_days` or null, `power`, `doubled`, `verdict`.
+    curves : `sector` (star and number), `time` [d], `flux` about the mean.
+    spectra : `sector`, `period_days`, `power`.
+    """
+    figure, panels = new_figure(11, 2.1 * max(len(sectors), 1), columns=2, rows=max(len(sectors), 1))
+    for light, power, row in zip(panels[::2], panels[1::2], sectors.iter_rows(named=True), strict=False):
+        name = f"{row['star_id']}, {row['sector']}"
+        curve, spectrum = curves.filter(pl.col("sector") == name), spectra.filter(pl.col("sector") == name)
+        light.plot(curve["time"], 100 * curve["flux"], ".", ms=1.5, color=ACCENT)
+        light.set_title(f"{name}: {row['verdict']}", fontsize=8)
+        light.set_ylabel("flux [%]")
+        power.plot(spectrum["period_days"], spectrum["power"], color=INK, lw=0.8)
+        peak = row["period_days"] / (2 if row["doubled"] else 1)
+        if row["width_days"] is not None:
+            width = row["width_days"] / (2 if row["doubled"] else 1)
+            near = np.linspace(max(peak - 4 * width, 0.05), peak + 4 * width, 200)
+            power.plot(near, row["power"] * np.exp(-0.5 * ((near - peak) / width) ** 2), color=SECOND, lw=1.2)
+        power.axvline(row["period_days"], color=SECOND, lw=0.8, ls=":")
+        twice = ", half of which is the peak" if row["doubled"] else ""
+        power.set_title(f"{row['period_days']:.3g} d{twice}", fontsize=8)
+        power.set(xscale="log", ylabel="power")
+    panels[2 * max(len(sectors), 1) - 2].set_xlabel("time [d]")
+    panels[2 * max(len(sectors), 1) - 1].set_xlabel("period [d]")
+    return figure
 
 
 def colour_figure(stars: pl.DataFrame) -> "Figure":

@@ -25,6 +25,12 @@ CALLED = {
     (False, True): "others called flares",
     (False, False): "others called none",
 }
+#: What of a flare is drawn beside its truth.
+MEASURES = {
+    "amplitude": "amplitude",
+    "fwhm_minutes": "full width at half height",
+    "equivalent_duration_s": "equivalent duration",
+}
 
 
 def history_figure(history: pl.DataFrame, title: str) -> "Figure":
@@ -160,6 +166,34 @@ def amplitude_figure(amplitude: NDArray, p: NDArray, fold: ArrayLike | None, tit
     return figure
 
 
+def folds_figure(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str) -> "Figure":
+    """Scores of cross-validation in folds of windows and in folds of stars: a dot for each fold, a bar for their mean.
+
+    Parameters
+    ----------
+    scores : for "sample" and "star", of each score its `mean` and its `folds`, None where undefined.
+    """
+    names = list(scores["sample"])
+    figure, panels = new_figure(2.4 * len(names), 3.4, columns=len(names))
+    for panel, name in zip(panels, names, strict=True):
+        for place, by, color in ((0.0, "sample", SECOND), (1.3, "star", ACCENT)):
+            score = scores[by][name]
+            values = np.array([value for value in score["folds"] if value is not None], dtype=np.float64)
+            across = place + 0.12 * np.linspace(-1.0, 1.0, len(values))
+            panel.plot(across, values, "o", ms=5, mew=0, color=color, alpha=0.7)
+            if score["mean"] is not None:
+                panel.plot([place - 0.28, place + 0.28], [score["mean"]] * 2, color=color, lw=2.0)
+                note = f"{score['mean']:.3f}"
+                panel.annotate(
+                    note, (place + 0.3, score["mean"]), (2, 0), textcoords="offset points", va="center", fontsize=8
+                )
+        panel.set_xticks([0.0, 1.3], ["by sample", "by star"], fontsize=9)
+        panel.set(xlim=(-0.5, 2.2), title=name.replace("_", " "))
+        panel.title.set_fontsize(9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def light_curve_figure(
     stretches: Sequence[Mapping[str, NDArray]], events: pl.DataFrame, labels: pl.DataFrame, title: str, zoom: int = 3
 ) -> "Figure":
@@ -252,6 +286,50 @@ def _explain(figure: "Figure", panel: "Axes") -> None:
         panel.plot([], [], color=ACCENT, lw=1.0, label="fit")[0],
     ]
     figure.legend(handles=marks, loc="outside lower right", ncols=5, frameon=False, fontsize=8)
+
+
+def measures_figure(beside: pl.DataFrame, table: pl.DataFrame, title: str) -> "Figure":
+    """What was measured over what is true of amplitude, FWHM and equivalent duration, by signal-to-noise ratio: each
+    flare, the bias with 68% of the flares, and below how much wider than one the pulls are.
+
+    Parameters
+    ----------
+    beside : a row per event: `snr`, `overlaps`, each quantity and `true_<quantity>`.
+    table : a row per `events` ("single", "overlapping"), `quantity` and bin, `snr_low` to `snr_high`: `bias`, `low`,
+        `high` and `pull_width`, which may be null.
+    """
+    figure, panels = new_figure(10, 5.6, columns=3, rows=2)
+    edges = sorted({high for high in table["snr_high"] if np.isfinite(high)})
+    last = 3.0 * max(edges, default=30.0)
+    for place, (quantity, name) in enumerate(MEASURES.items()):
+        upper, lower = panels[place], panels[place + 3]
+        for events, color, shift in (("single", ACCENT, 0.97), ("overlapping", SECOND, 1.03)):
+            own = beside.filter(pl.col("overlaps") == (events == "overlapping"))
+            ratio = own[quantity] / own[f"true_{quantity}"]
+            upper.plot(own["snr"], ratio, ".", ms=3, mew=0, alpha=0.35, color=color)
+            bins = table.filter((pl.col("events") == events) & (pl.col("quantity") == quantity))
+            if bins.is_empty():
+                continue
+            low, high = bins["snr_low"].to_numpy(), np.minimum(bins["snr_high"].to_numpy(), last)
+            middle = shift * np.sqrt(low * high)
+            upper.vlines(middle, bins["low"], bins["high"], color=INK, lw=2.4)
+            upper.vlines(middle, bins["low"], bins["high"], color=color, lw=1.4)
+            upper.plot(middle, bins["bias"], "o", ms=5, color=color, mec=INK, mew=0.6, label=events)
+            lower.plot(middle, bins["pull_width"].cast(pl.Float64).fill_null(np.nan), "o-", ms=5, lw=0.8, color=color)
+        for panel, honest in ((upper, 1.0), (lower, 1.0)):
+            panel.axhline(honest, color=INK, lw=0.8, ls="--")
+            panel.set(xscale="log", xlim=(2.5, 1.3 * last))
+            panel.xaxis.set_major_formatter("{x:g}")
+        upper.set(yscale="log", ylim=(0.2, 5.0), title=name)
+        upper.set_yticks([0.2, 0.5, 1.0, 2.0, 5.0], ["0.2", "0.5", "1", "2", "5"])
+        upper.set_yticks([], minor=True)
+        upper.title.set_fontsize(9)
+        lower.set(xlabel="true signal-to-noise ratio of the peak", ylim=(0.0, 3.0))
+    panels[0].set_ylabel("measured / true")
+    panels[3].set_ylabel("width of the pulls")
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
 def comparison_figure(scores: Mapping[str, Mapping[str, Any]], networks: Sequence[str], title: str) -> "Figure":

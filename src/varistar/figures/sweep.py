@@ -1,16 +1,19 @@
-"""Figures of a sweep: each takes tables and returns a figure."""
+"""Figures of a sweep, and all of them drawn; each figure takes tables and is returned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from .style import ACCENT, INK, QUIET, SECOND, new_figure
+from .style import ACCENT, INK, QUIET, SECOND, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from varistar.experiments.study import Sweep
 
 #: How trials without a value are marked, at the foot of the panel.
 UNSCORED = {"pruned": ("|", QUIET), "failed": ("x", SECOND), "killed": ("+", SECOND)}
@@ -23,6 +26,31 @@ class Objective(NamedTuple):
     column: str
     label: str
     direction: Literal["maximize", "minimize"]
+
+
+def draw_sweep(sweep: "Sweep", labels: Mapping[str, str]) -> list[Path]:
+    """Draw what came of a sweep to `<name>-*.png` beside its journal, and log it to its run; returns the files.
+
+    Parameters
+    ----------
+    labels : how an axis calls each objective.
+    """
+    from varistar.experiments.sweep import importances, keep_figures, trial_table
+
+    trials, title = trial_table(sweep), f"Sweep of {sweep.name}"
+    objectives = [Objective(name, labels[name], direction) for name, direction in sweep.objectives.items()]
+    completed = trials.filter(state="completed").height
+    figures = {
+        "history": history_figure(trials, objectives, title),
+        "importance": importance_figure(importances(sweep), completed, objectives, title),
+    }
+    if len(objectives) == 2:
+        figures["compromise"] = compromise_figure(trials, (objectives[0], objectives[1]), title)
+    keep_figures(sweep, figures)
+    paths = [sweep.folder / f"{sweep.name}-{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        save_figure(figure, path)
+    return paths
 
 
 def history_figure(trials: pl.DataFrame, objectives: Sequence[Objective], title: str) -> "Figure":

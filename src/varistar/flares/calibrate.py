@@ -3,13 +3,15 @@
 Three things are found. Slope and offset make the logit of a cadence as often right as it says. The threshold is set
 where so many false events a day remain as the variant allows, not where a score is best: faint flares make every score
 drift. And slope and offset of the logit of an event's highest cadence make the probability of an event honest, which
-every statistic of flares is weighted by.
+every statistic of flares is weighted by. Threshold and events are those of each cadence that the network was trained
+with, found in the same stars in exposures of that length.
 """
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -27,15 +29,16 @@ from varistar.foundation.params import find_root, lookup, read_params, read_sect
 
 from .events import EventSettings, find_events
 from .examples import ExampleSettings, TruthSettings, cadence_truth
-from .finder import FlareFinder
+from .finder import FlareFinder, of_cadence
 from .inject import searched_days
-from .known import KnownStar, read_known
+from .known import KnownStar, at_cadence, read_known
 from .orbits import Orbit
 from .train import PointExamples, open_examples
 from .variants import FlareVariant, read_variant
 
-#: Thresholds are looked for between these.
+#: Thresholds are looked for between these, so often in halves.
 SEEDS = (0.05, 0.99)
+HALVES = 14
 BATCH = 64
 
 
@@ -66,25 +69,76 @@ def calibrate(
     slope, offset = honest_logit(*_cadences(finder, examples))
     calibration = {"slope": slope, "offset": offset}
     finder = FlareFinder.of_content(_with(content, calibration), accelerator)
-    score, is_flare, days = _events(finder, stars, truth)
-    if false_per_day is None:  # where the variant has it, on the scale of the calibrated probability
-        calibration["seed"] = float(np.clip(expit(slope * logit(finder.events.seed) + offset), *SEEDS))
-    else:
-        calibration["seed"] = threshold_for(score[~is_flare], days, false_per_day)
-    event_slope, event_offset = honest_logit(score, is_flare)
-    return _with(content, calibration | {"event_slope": event_slope, "event_offset": event_offset})
+    for minutes, rule in finder.rules.items():
+        search = Search.of_stars(finder, [at_cadence(star, minutes) for star in stars], rule.events, truth)
+        if false_per_day is None:  # where the variant has it, on the scale of the calibrated probability
+            seed = float(np.clip(expit(slope * logit(rule.events.seed) + offset), *SEEDS))
+        else:
+            seed = lowest_threshold(search.false_events, int(false_per_day * search.days))
+        event_slope, event_offset = honest_logit(*search.events(SEEDS[0]))
+        numbers = {"seed": seed, "event_slope": event_slope, "event_offset": event_offset}
+        calibration |= {of_cadence(name, minutes, list(finder.rules)): value for name, value in numbers.items()}
+    return _with(content, calibration)
 
 
-def threshold_for(false_scores: NDArray, days: float, per_day: float) -> float:
-    """The lowest score above which no more than `per_day` false events a day lie, within `SEEDS`.
+def lowest_threshold(false_events: Callable[[float], int], allowed: int) -> float:
+    """The lowest threshold within `SEEDS` with which no more false events are found than allowed; the highest where
+    there is none.
 
     Parameters
     ----------
-    false_scores : of the events that are no flares, found in `days` of light curves.
+    false_events : their number at a threshold, which hardly ever rises with it.
     """
-    allowed = int(np.floor(per_day * days))
-    ordered = np.sort(false_scores)[::-1]
-    return float(np.clip(ordered[allowed] if allowed < len(ordered) else 0.0, *SEEDS))
+    low, high = SEEDS
+    if false_events(low) <= allowed:
+        return low
+    for _ in range(HALVES):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if false_events(middle) <= allowed else (middle, high)
+    return high
+
+
+@dataclass(frozen=True)
+class Search:
+    """Stars with their scores, in which events can be found with any threshold under the rule that is served.
+
+    Attributes
+    ----------
+    scores : of each star, for each orbit float64 (m,).
+    truth : of each star, `cadence_truth` of each orbit.
+    """
+
+    stars: Sequence[KnownStar]
+    scores: Sequence[Sequence[NDArray]]
+    truth: Sequence[Sequence[NDArray[np.float32]]]
+    rule: EventSettings
+
+    @classmethod
+    def of_stars(
+        cls, finder: FlareFinder, stars: Sequence[KnownStar], rule: EventSettings, truth: TruthSettings
+    ) -> Self:
+        """The stars as a network scores them."""
+        scores = [finder.scores(star.orbits) for star in stars]
+        known = [[cadence_truth(orbit, star.labels, truth) for orbit in star.orbits] for star in stars]
+        return cls(stars, scores, known, rule)
+
+    @property
+    def days(self) -> float:
+        """Of light curve."""
+        return sum(searched_days(star.orbits) for star in self.stars)
+
+    def events(self, seed: float) -> tuple[NDArray, NDArray[np.bool_]]:
+        """Scores of all events, and which of them are flares, both (n,)."""
+        scores, flares = [np.empty(0)], [np.empty(0, bool)]
+        for star, its_scores, its_truth in zip(self.stars, self.scores, self.truth, strict=True):
+            events = find_events(star.orbits, its_scores, self.rule.at(seed), star.star_id)
+            scores.append(events["p"].to_numpy())
+            flares.append(is_true(events, star.orbits, its_truth))
+        return np.concatenate(scores), np.concatenate(flares)
+
+    def false_events(self, seed: float) -> int:
+        """How many events are no flares."""
+        return int((~self.events(seed)[1]).sum())
 
 
 def is_true(events: pl.DataFrame, orbits: Sequence[Orbit], truth: Sequence[NDArray]) -> NDArray[np.bool_]:
@@ -116,21 +170,6 @@ def _cadences(finder: FlareFinder, examples: Path) -> tuple[NDArray, NDArray[np.
         counts = targets[:, 1] > 0
         return p[counts], targets[:, 0][counts] > 0.5
     return p, targets > 0.5
-
-
-def _events(
-    finder: FlareFinder, stars: Sequence[KnownStar], truth: TruthSettings
-) -> tuple[NDArray, NDArray[np.bool_], float]:
-    """Scores of all events that the lowest threshold finds, which of them are flares, and the days searched."""
-    low: EventSettings = finder.events.model_copy(update={"seed": SEEDS[0], "grow": min(finder.events.grow, SEEDS[0])})
-    scores, flares, days = [np.empty(0)], [np.empty(0, bool)], 0.0
-    for star in stars:
-        events = find_events(star.orbits, finder.scores(star.orbits), low, star.star_id)
-        known = [cadence_truth(orbit, star.labels, truth) for orbit in star.orbits]
-        scores.append(events["p"].to_numpy())
-        flares.append(is_true(events, star.orbits, known))
-        days += searched_days(star.orbits)
-    return np.concatenate(scores), np.concatenate(flares), days
 
 
 def calibrate_variant(root: Path, variant: FlareVariant, members: ModelContent) -> ModelContent:

@@ -46,7 +46,7 @@ def compare(root: Path) -> dict[str, Any]:
     tests = {report["test_set"] for report in metrics.values()}
     study = {
         f"{name}{STUDIED}": report
-        for name in params["flares"].get("study", {})
+        for name in params["flares"].get("study") or {}
         if (path := root / REPORTS["study"] / f"{name}.json").exists()
         if (report := read_json(path))["test_set"] in tests  # on other stars it is no row of this table
     }

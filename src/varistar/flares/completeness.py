@@ -2,10 +2,12 @@
 
 From injected flares, of which each was found or not, follows the share found in bins of equivalent duration and peak
 signal-to-noise ratio. The chance never falls as either grows (ours: the least-squares surface, weighted by the number
-of flares, among those that rise in both), and is linear in between in the logarithms of both.
+of flares, among those that rise in both), and is linear in between in the logarithms of both. Each cadence has a chance
+of its own, since a flare of many exposures in one is a single point in another.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +26,9 @@ from .orbits import Array
 NO_FLARES = 1e-6
 #: Projections on what rises in one direction and in the other, in turns, at most.
 TURNS, SETTLED = 500, 1e-10
+DAY_MINUTES = 1440.0
+#: A cadence is like another that is at most so many times as long.
+NEAR = 2.0
 #: Widths by their law, at so many nodes of Gauss-Hermite's rule.
 WIDTH_NODES = 21
 
@@ -100,6 +105,22 @@ def completeness_of(judged: pl.DataFrame, n_durations: int = 6, n_snrs: int = 12
     by_snr = found.sum(axis=0) / n.sum(axis=0)
     fraction = np.where(n > 0.0, found / np.maximum(n, 1.0), by_snr)
     return CompletenessSurface(durations, snrs, rising(fraction, np.maximum(n, NO_FLARES)))
+
+
+def chance_at(
+    surfaces: Mapping[float, CompletenessSurface],
+) -> Callable[[float, float], Callable[[Array], Array] | None]:
+    """What `of_star` says, from flares that were injected at several cadences [min]: the chance to find a flare on a
+    star with these errors and this cadence [d], as the nearest of them has it; None more than `NEAR` times away."""
+
+    def of_star(flux_err: float, cadence: float) -> Callable[[Array], Array] | None:
+        minutes = DAY_MINUTES * cadence
+        nearest = min(surfaces, key=lambda known: abs(math.log(known / minutes)))
+        if not 1.0 / NEAR <= nearest / minutes <= NEAR:
+            return None
+        return surfaces[nearest].of_star(flux_err, cadence)
+
+    return of_star
 
 
 def rising(values: Array, weights: Array) -> Array:

@@ -1,6 +1,7 @@
 """Evaluate a variant on test stars whose flares are known, along the path that prediction takes.
 
-Events, windows and cadences are scored, and the events of each member by itself. The scores go into `metrics/` and to
+Events, windows and cadences are scored, and the events of each member by itself; what is measured of events is held
+against what is true, with flares injected into the same stars too. The scores go into `metrics/` and to
 the variant's MLflow run, with the figures, the packaged model and what a search costs, which no file holds since it is
 another each time.
 """
@@ -26,6 +27,7 @@ from varistar.foundation.files import atomic_path, folder_hash, write_json
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 
 from .examples import ExampleSettings, TruthSettings
+from .fidelity import fidelity_report, measure_known
 from .finder import FlareFinder, served_network
 from .illustrate import draw_variant
 from .known import KnownStar, read_known
@@ -124,7 +126,9 @@ def publish(
     tags = {"wing": WING, "variant": name, "weights": weights}
     found = find_run(root, WING, tags)
     with nullcontext(found) if found else run(root, WING, name, tags=tags) as tracked:
-        tracked.metrics(numbers_of(report) | {"seconds_per_sector": seconds_per_sector})
+        # a thousand numbers of what was measured are for the file
+        shown = {key: value for key, value in report.items() if key != "measures"}
+        tracked.metrics(numbers_of(shown) | {"seconds_per_sector": seconds_per_sector})
         for key, figure in figures.items():
             tracked.figure(key, figure)
         package(root, content, served_network, experiment=WING, run_id=tracked.id)
@@ -165,6 +169,7 @@ def main(name: str) -> None:
     for folder, table in (("measured", matched.events), ("recalled", matched.labels)):
         with atomic_path(build / folder / f"{name}.parquet") as temporary:
             table.write_parquet(temporary, compression="zstd")
+    measures = measure_known(content, known, searched.events, accelerator=accelerator)
     report = {
         "content": content_hash(content),
         "test_set": test_set_hash(sectors, known),
@@ -172,10 +177,11 @@ def main(name: str) -> None:
         "days": float(searched.days["days"].sum()),
         "validation": validation_scores(content, validation, settings.points.truth, accelerator=accelerator),
         **scores,
+        "measures": {of: fidelity_report(table) for of, table in measures.items()},
     }
     write_json(root / REPORTS[section_of(root, name)] / f"{name}.json", report)
     history = pl.read_parquet(build / "histories" / f"{name}.parquet", glob=False)
-    figures = draw_variant(name, searched, known, matched, windows, history)
+    figures = draw_variant(name, searched, known, matched, windows, settings.windows, history, measures["injected"])
     for key, figure in figures.items():
         save_figure(figure, root / "build/figures/flares" / name / f"{key}.png")
     publish(root, name, content, report, searched.seconds_per_day * SECTOR_DAYS, figures)

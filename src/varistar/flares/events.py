@@ -63,8 +63,8 @@ class EventSettings(Settings):
         part with a cadence above `seed`; None never cuts.
     """
 
-    seed: float = 0.5
-    grow: float = 0.2
+    seed: float = Field(default=0.5, gt=0.0, lt=1.0)
+    grow: float = Field(default=0.2, ge=0.0, lt=1.0)
     inclusive: bool = False
     bridge_masked: int = Field(default=3, ge=0)
     bridge_low: int = Field(default=0, ge=0)
@@ -77,6 +77,11 @@ class EventSettings(Settings):
         if not self.grow <= self.seed:
             raise ValueError(f"grow must not be above seed, got {self.grow} and {self.seed}")
         return self
+
+    def at(self, seed: float) -> Self:
+        """The same rule at another threshold; one that grows no further than its threshold does so at any."""
+        grow = seed if self.grow == self.seed else min(self.grow, seed)
+        return self.model_copy(update={"seed": seed, "grow": grow})
 
 
 PRESETS = {

@@ -1,7 +1,7 @@
 """What the networks learn from: windows with and without a flare, and stretches in which each cadence is labelled.
 
 Both are cut from the same stars. Into the stretches further flares are injected, since most stars flare seldom; the
-windows hold the stars' own, as the paper's did.
+windows hold the stars' own, as the paper's did. Stretches are also cut from the same light curves in longer exposures.
 
 A cadence belongs to a flare where that adds at least `visible` times the noise, if all of the flare together stands
 out: if the root of the summed squares of its signal-to-noise ratios, which a matched filter would reach, is at least
@@ -18,7 +18,7 @@ from typing import Annotated, NamedTuple, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from varistar.bulk.arrays import collect_arrays, write_array_shard
 from varistar.bulk.engine import Engine
@@ -32,16 +32,21 @@ from varistar.physics.flares import Flares, flare_flux
 
 from .draws import TrainingDraw
 from .inject import inject
+from .labelled import find_labelled, with_labelled
 from .labels import read_simulated
-from .orbits import Array, Orbit, OrbitSettings
+from .orbits import Array, Orbit, OrbitSettings, bin_orbit
 from .representation import PointRepresentation, make_points
 from .stars import read_orbits, shards_of
 from .trend import flux_noise
-from .windows import WindowSettings, training_windows
+from .window_examples import build_windows
+from .windows import WindowSettings
 
 #: The splits that networks see; the test is measured from the light curves, as a catalog is.
 LEARNT: tuple[Split, ...] = ("train", "validation", "calibration")
 KINDS = ("windows", "points")
+#: The table beside the stretches.
+STRETCHES: dict[str, type[pl.DataType]] = {"star_id": pl.String, **dict.fromkeys(("orbit", "size", "first"), pl.Int32)}
+Minutes = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 #: A flare is looked for so far around its peak, in units of its FWHM: behind it has faded by a factor of 10^8.
 REACH = (2.0, 100.0)
 
@@ -76,13 +81,27 @@ class StretchSettings(Settings):
     ----------
     representation : what the network reads.
     length : cadences of a stretch; an orbit's last one is filled up with missing cadences.
+    cadences : lengths of the exposures [min], ascending; each is rounded to a whole number of the light curve's own,
+        and one that is shorter than those is left out.
     inject : flares that are added; None adds none.
     """
 
     representation: PointRepresentation = PointRepresentation()
     length: Annotated[int, Field(ge=64)] = 2048
+    cadences: Annotated[tuple[Minutes, ...], Field(min_length=1)] = (2.0,)
     inject: TrainingDraw | None = TrainingDraw()
     truth: TruthSettings = TruthSettings()
+
+    @field_validator("cadences")
+    @classmethod
+    def _ascending(cls, cadences: tuple[float, ...]) -> tuple[float, ...]:
+        if list(cadences) != sorted(set(cadences)):
+            raise ValueError("must ascend")
+        return cadences
+
+    def sizes(self, orbit: Orbit) -> list[int]:
+        """How many of an orbit's cadences make one of each length, ascending."""
+        return sorted({round(minutes / 1440.0 / orbit.cadence) for minutes in self.cadences} - {0})
 
 
 class ExampleSettings(Settings):
@@ -93,15 +112,14 @@ class ExampleSettings(Settings):
 
 
 class ExamplePiece(NamedTuple):
-    """One shard of light curves, one split of its stars, and one kind of example."""
+    """One shard of light curves, and one split of its stars, of which stretches are to be made."""
 
     shard: Path
     flares: Path
-    kind: str
     split: Split
     splits: SplitSettings
     orbits: OrbitSettings
-    settings: ExampleSettings
+    settings: StretchSettings
 
 
 def cadence_truth(orbit: Orbit, labels: pl.DataFrame, settings: TruthSettings) -> NDArray[np.float32]:
@@ -109,13 +127,18 @@ def cadence_truth(orbit: Orbit, labels: pl.DataFrame, settings: TruthSettings) -
 
     Parameters
     ----------
-    labels : LABELS of the orbit's star, with `tpeak`, `amplitude` and `fwhm_minutes`.
+    labels : LABELS of the orbit's star, with `tpeak`, `amplitude` and `fwhm_minutes`; where one has no amplitude, from
+        its `tstart` to its `tstop` nothing counts either way.
     """
     noise = flux_noise(orbit)
     label = np.zeros(len(orbit), dtype=np.float32)
     weight = orbit.good.astype(np.float32)
     unsure = np.zeros(len(orbit), dtype=bool)
-    for tpeak, amplitude, minutes in labels.select("tpeak", "amplitude", "fwhm_minutes").iter_rows():
+    doubts = labels.filter(pl.col("amplitude").is_null()).select("tstart", "tstop").drop_nulls()
+    for begin, end in doubts.iter_rows():
+        unsure |= (orbit.time >= begin) & (orbit.time <= end)
+    flares = labels.drop_nulls("amplitude").select("tpeak", "amplitude", "fwhm_minutes")
+    for tpeak, amplitude, minutes in flares.iter_rows():
         fwhm = minutes / 1440.0
         begin, end = tpeak - REACH[0] * fwhm - orbit.cadence, tpeak + REACH[1] * fwhm + orbit.cadence
         part = slice(*np.searchsorted(orbit.time, (begin, end)))
@@ -145,7 +168,8 @@ def star_stretches(
 
     Returns
     -------
-    with the stretches a table of n rows: `star_id`, `orbit` and `first`, the cadence with which each begins.
+    with the stretches a table of n rows: `star_id`, `orbit`, `size`, the light curve's cadences in each of the
+    stretch's, and `first`, the one of the stretch's with which it begins.
     """
     own = labels.filter(pl.col("star_id") == star_id)
     if settings.inject is not None and orbits:
@@ -153,7 +177,7 @@ def star_stretches(
         orbits, own = injected.orbits, pl.concat([own, injected.labels])
     length = settings.length
     found, rows = [], []
-    for number, orbit in enumerate(orbits):
+    for number, size, orbit in _binned(orbits, settings):
         channels = np.concatenate(
             [make_points(orbit, settings.representation), cadence_truth(orbit, own, settings.truth)]
         )
@@ -161,10 +185,17 @@ def star_stretches(
         padded = np.zeros((len(channels), count * length), dtype=np.float16)
         padded[:, : len(orbit)] = channels
         found.append(padded.reshape(len(channels), count, length).swapaxes(0, 1))
-        rows += [(star_id, number, k * length) for k in range(count)]
+        rows += [(star_id, number, size, k * length) for k in range(count)]
     shape = (0, settings.representation.channels + 2, length)
-    index = pl.DataFrame(rows, schema={"star_id": pl.String, "orbit": pl.Int32, "first": pl.Int32}, orient="row")
+    index = pl.DataFrame(rows, schema=STRETCHES, orient="row")
     return np.concatenate([np.empty(shape, np.float16), *found]), index
+
+
+def _binned(orbits: Sequence[Orbit], settings: StretchSettings) -> Iterator[tuple[int, int, Orbit]]:
+    """Each orbit, by number, in exposures of each length."""
+    for number, orbit in enumerate(orbits):
+        for size in settings.sizes(orbit):
+            yield number, size, bin_orbit(orbit, size)
 
 
 def build_examples(
@@ -195,14 +226,16 @@ def build_examples(
     """
     if kind not in KINDS:
         raise ConfigError(f"there are no examples of the kind '{kind}'; there are {' and '.join(KINDS)}")
+    if kind == "windows":
+        return build_windows(sectors, LEARNT, orbits, splits, settings.windows, folder, engine)
     shards = shards_of(sectors)
     items = [
-        ExamplePiece(shard, sectors / "flares.parquet", kind, split, splits, orbits, settings)
+        ExamplePiece(shard, sectors / "flares.parquet", split, splits, orbits, settings.points)
         for split in LEARNT
         for shard in shards
     ]
-    axes = ["example", "cadence"] if kind == "windows" else ["example", "channel", "cadence"]
-    described = {"orbits": orbits.model_dump(mode="json"), "settings": getattr(settings, kind).model_dump(mode="json")}
+    axes = ["example", "channel", "cadence"]
+    described = {"orbits": orbits.model_dump(mode="json"), "settings": settings.points.model_dump(mode="json")}
 
     def deliver(done: Iterator[Done]) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -212,7 +245,7 @@ def build_examples(
                 counts[split] = collect_arrays(whole / split, axes, targets, described)
         return counts
 
-    key = described | {"kind": kind, "splits": splits.model_dump(mode="json"), "sectors": folder_hash(sectors)}
+    key = described | {"splits": splits.model_dump(mode="json"), "sectors": folder_hash(sectors)}
     parts = folder.with_name(f"{folder.name}.parts")
     return run_job(_make_piece, items, parts, key, deliver, engine, kind, lambda item: item.shard)
 
@@ -222,12 +255,9 @@ def _make_piece(piece: ExamplePiece, target: Path) -> dict[str, int]:
     splits = split_stars(list(stars), piece.splits)
     mine = [name for name, split in zip(stars, splits, strict=True) if split == piece.split]
     labels = read_simulated(piece.flares).filter(pl.col("star_id").is_in(mine))
-    if piece.kind == "windows":
-        arrays, index = training_windows({name: stars[name] for name in mine}, labels, piece.settings.windows)
-    else:
-        made = [star_stretches(name, stars[name], labels, piece.settings.points) for name in mine]
-        made.append(star_stretches("", [], labels, piece.settings.points))  # so that none is a table too
-        arrays, index = np.concatenate([one for one, _ in made]), pl.concat([rows for _, rows in made])
+    made = [star_stretches(name, stars[name], labels, piece.settings) for name in mine]
+    made.append(star_stretches("", [], labels, piece.settings))  # so that none is a table too
+    arrays, index = np.concatenate([one for one, _ in made]), pl.concat([rows for _, rows in made])
     write_array_shard(target, arrays, index)
     return {"examples": len(arrays)}
 
@@ -236,14 +266,15 @@ def main(kind: str) -> None:
     """The stage: examples of this kind, `windows` or `points`."""
     root = find_root()
     build = root / "build/flares"
-    counts = build_examples(
-        build / "sectors",
-        kind,
-        read_section(root, "flares.orbits", OrbitSettings),
-        read_section(root, "flares.split", SplitSettings),
-        read_section(root, "flares.examples", ExampleSettings),
-        build / "examples" / kind,
-    )
+    with with_labelled(build / "sectors", find_labelled(root), build / f"examples/{kind}.stars") as stars:
+        counts = build_examples(
+            stars,
+            kind,
+            read_section(root, "flares.orbits", OrbitSettings),
+            read_section(root, "flares.split", SplitSettings),
+            read_section(root, "flares.examples", ExampleSettings),
+            build / "examples" / kind,
+        )
     if counts:
         print(f"{kind}: " + ", ".join(f"{count} {split}" for split, count in counts.items()))
 

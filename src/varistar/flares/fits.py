@@ -10,6 +10,12 @@ with f the template. Area, peak time and log width are fitted, since of an unres
 The light beneath may be off by a constant, within the trend's error. Flares are added one by one, each where the
 residuals match the template best, as long as the Bayesian information criterion falls.
 
+A faint flare's width is what the noise makes of it, and its area goes with the width. So the log width is drawn weakly
+towards what flares of the area have (`WIDTH_LAW`, of four published samples; ours). Noise that neighbouring cadences
+share makes errors larger, and so does light beneath that bends differently from what was drawn: with S the slopes over
+the noise, R the noise's correlation, P the curvature that is known beforehand and B the covariance of the light beneath
+over the noise, the parameters' covariance is C (S' R S + P + S' B S) C, C the inverse of S' S + P.
+
 The paper's shape is a Gaussian rise with an exponential decay (section 3.4), sampled and not averaged, with its peak at
 the highest cadence; its code's bounds (AMB-58) are a preset.
 """
@@ -19,15 +25,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.optimize import least_squares
 
 from varistar.foundation.settings import Settings
 from varistar.physics import flares as physics
-from varistar.physics.flares import DAY_SECONDS, DECAYS, GAUSS_CENTRE, GAUSS_WIDTH, SHAPE_AREA, SLOW_SHARE
+from varistar.physics.flares import DAY_SECONDS, SHAPE_AREA, WIDTH_LAW
 
+from .descent import best_match, descend, model
 from .orbits import Array
 
 #: The released code's bounds: amplitude about its start, rise and fall [d], and where they start for flares below and
@@ -37,11 +43,10 @@ RELEASED_RISE, RELEASED_FALL = (1e-4, 1e-2), (5e-4, 1e-2)
 RELEASED_START, RELEASED_START_LARGE = (1e-4, 1e-3), (3e-3, 8e-3)
 #: Half the height of a Gaussian is so many of its sigma from the middle, that of an exponential so many e-foldings.
 GAUSS_HALF, DECAY_HALF = math.sqrt(2.0 * math.log(2.0)), math.log(2.0)
-#: The template's range, in its widths, when flares are looked for.
-SEARCHED = (-1.5, 8.0)
-#: A fit rests when a step promises less than this fall of chi^2, and is given up after so many steps.
-SMALL_FALL, MOST_STEPS = 1e-4, 60
-_GAUSS_AREA = 0.5 * GAUSS_WIDTH * math.sqrt(math.pi)
+#: The light beneath bends within so many lengths of an event (standard deviation).
+BENDS = 1.0
+#: Exposures by which a flare may be wider than the settings' share of its event.
+WIDER = 10.0
 
 
 class FitSettings(Settings):
@@ -54,6 +59,10 @@ class FitSettings(Settings):
     most_flares : in one event, of the template.
     least_gain : by which the information criterion must fall for one flare more; 10 is called very strong evidence.
     narrowest : smallest FWHM, in exposures.
+    widest : largest FWHM, in lengths of the event and ten exposures more; what lasts longer than what was found is the
+        star's own light. Of the template.
+    width_scatter : standard deviation of the widths about those of `WIDTH_LAW` [dex], of the template; null leaves
+        them free.
     """
 
     shape: Literal["template", "gauss_exponential"] = "template"
@@ -61,6 +70,8 @@ class FitSettings(Settings):
     most_flares: int = Field(default=5, ge=1)
     least_gain: float = Field(default=10.0, ge=0.0)
     narrowest: float = Field(default=0.1, gt=0.0)
+    widest: float = Field(default=4.0, gt=0.0)
+    width_scatter: float | None = Field(default=0.3, gt=0.0)
 
 
 @dataclass(frozen=True)
@@ -120,8 +131,10 @@ def fit_event(
     event: tuple[float, float],
     settings: FitSettings,
     offset_err: float = 0.0,
+    correlation: Array | None = None,
+    beneath_err: Array | None = None,
 ) -> FlareFit | None:
-    """Fit an event, None where fewer than five cadences are seen or nothing rises.
+    """Fit an event, None where fewer than three cadences (five without a law of widths) are seen or nothing rises.
 
     Parameters
     ----------
@@ -129,10 +142,14 @@ def fit_event(
     exposure : length of each cadence [d].
     event : first and last time at which a flare may peak [d].
     offset_err : standard deviation by which the light beneath may be off; 0 for known.
+    correlation : shape (lags,), of the noise of cadences 1, 2, ... apart; None for white noise. For errors only.
+    beneath_err : shape (m,), standard deviation of the light beneath, of which `offset_err` is what is alike all along
+        the event. For errors only; None for known.
     """
     seen = np.isfinite(flux) & np.isfinite(flux_err) & (flux_err > 0.0)
     within = seen & (time >= event[0] - 0.5 * exposure) & (time <= event[1] + 0.5 * exposure)
-    if seen.sum() < 5 or not np.any(flux[within] > 0.0):
+    fewest = 3 if settings.shape == "template" and settings.width_scatter is not None else 5
+    if seen.sum() < fewest or not np.any(flux[within] > 0.0):
         return None
     if settings.shape == "gauss_exponential":
         return _fit_gauss_exponential(time[seen], flux[seen], flux_err[seen], within[seen], settings)
@@ -140,15 +157,39 @@ def fit_event(
     values = np.where(seen, flux, 0.0)
     steps = (time - time[0]) / exposure
     low = np.array([(event[0] - time[0]) / exposure - 0.5, 0.0, math.log(settings.narrowest)])
-    high = np.array([(event[1] - time[0]) / exposure + 0.5, np.inf, math.log(max(steps[-1], 1.0))])
-    precision = offset_err**-2 if offset_err > 0.0 else math.inf
-    best = _add_flare(np.zeros(1), values, weight, steps, low, high, precision, int(seen.sum()))
+    widest = settings.widest * ((event[1] - event[0]) / exposure + 1.0) + WIDER
+    high = np.array([(event[1] - time[0]) / exposure + 0.5, np.inf, math.log(max(min(steps[-1], widest), 1.0))])
+    known = _known_before(offset_err, settings.width_scatter, exposure, float(weight.max()))
+    best = _add_flare(np.zeros(1), values, weight, steps, low, high, known, int(seen.sum()))
     while best is not None and best.flares < settings.most_flares:
-        more = _add_flare(best.values, values, weight, steps, low, high, precision, best.n)
+        more = _add_flare(best.values, values, weight, steps, low, high, known, best.n)
         if more is None or more.bic > best.bic - settings.least_gain:
             break
         best = more
-    return None if best is None else _in_days(best, low, high, float(time[0]), exposure)
+    if best is None:
+        return None
+    shared = np.zeros(0) if correlation is None else correlation
+    bends = np.zeros(len(time)) if beneath_err is None else beneath_err
+    covariance = _covariance(best, weight, steps, shared, bends, (event[1] - event[0]) / exposure + 1.0)
+    return _in_days(best, covariance, low, high, float(time[0]), exposure)
+
+
+def _known_before(offset_err: float, width_scatter: float | None, exposure: float, weight: float) -> Array:
+    """What is known before the fit, in units of the exposure: precision of the offset; of the log width; and its
+    expected value, a constant, a slope with the log area, and the area below which that is not followed."""
+    zero, slope, _ = WIDTH_LAW
+    tenfold = math.log(10.0)
+    seconds = exposure * DAY_SECONDS
+    expected = tenfold * zero + slope * math.log(SHAPE_AREA * seconds) - math.log(seconds / 60.0)
+    return np.array(
+        [
+            offset_err**-2 if offset_err > 0.0 else math.inf,
+            0.0 if width_scatter is None else (tenfold * width_scatter) ** -2,
+            expected,
+            slope,
+            0.1 / weight,
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -173,36 +214,53 @@ class _Solution:
 
 
 def _add_flare(
-    start: Array, flux: Array, weight: Array, steps: Array, low: Array, high: Array, precision: float, n: int
+    start: Array, flux: Array, weight: Array, steps: Array, low: Array, high: Array, known: Array, n: int
 ) -> _Solution | None:
     """The best fit with one flare more than in `start`; None if nothing is left that rises."""
-    residual = flux - _model(start, steps)[:, 0]
+    residual = flux - model(start, steps)[:, 0]
     widths = np.exp(np.arange(max(low[2], math.log(0.3)), max(high[2] - 1.0, low[2] + 0.1), math.log(1.7)))
-    peak, area, width = _best_match(residual, weight, steps, widths, low[0], high[0])
+    peak, area, width = best_match(residual, weight, steps, widths, low[0], high[0])
     if not area > 0.0:
         return None
     flares = start.size // 3 + 1
-    values, curvature, free, chi2, converged = _descend(
+    values, curvature, free, chi2, converged = descend(
         np.concatenate([start, [peak, area, math.log(width)]]),
         np.concatenate([[-np.inf], np.tile(low, flares)]),
         np.concatenate([[np.inf], np.tile(high, flares)]),
         flux,
         weight,
         steps,
-        precision,
+        known,
     )
     return _Solution(values, curvature, free, chi2, n, converged)
 
 
-def _in_days(found: _Solution, low: Array, high: Array, start: float, exposure: float) -> FlareFit:
-    """The fit in physical units, with errors from the curvature."""
+def _covariance(
+    found: _Solution, weight: Array, steps: Array, correlation: Array, beneath_err: Array, length: float
+) -> Array:
+    """Of the parameters, NaN where they are not free: of noise that is correlated, and of light beneath that is off by
+    much the same over the `length` of the event and differently beyond. Where the fit is worse than noise makes it, the
+    noise counts as larger, by the root of chi^2 per degree of freedom."""
+    covariance = np.full((len(found.values), len(found.values)), np.nan)
+    free = np.ix_(found.free, found.free)
+    inverse = np.linalg.pinv(found.curvature[free], hermitian=True)
+    slopes = (model(found.values, steps)[:, 1:] * weight[:, None])[:, found.free]
+    more = np.zeros_like(inverse)
+    for lag, share in enumerate(correlation[: len(steps) - 1], start=1):
+        both = slopes[lag:].T @ slopes[:-lag]
+        more += share * (both + both.T)
+    slopes *= (beneath_err * weight)[:, None]
+    together = np.exp(-0.5 * ((steps[:, None] - steps) / (BENDS * length)) ** 2)
+    worse = max(found.chi2 / max(found.n - 3 * found.flares, 1), 1.0)
+    covariance[free] = worse * (inverse + inverse @ more @ inverse) + inverse @ (slopes.T @ together @ slopes) @ inverse
+    return covariance
+
+
+def _in_days(found: _Solution, covariance: Array, low: Array, high: Array, start: float, exposure: float) -> FlareFit:
+    """The fit in physical units, with errors."""
     k = found.flares
     flares = found.values[1:].reshape(k, 3)
     order = np.argsort(flares[:, 0], kind="stable")
-    covariance = np.full((len(found.values), len(found.values)), np.nan)
-    covariance[np.ix_(found.free, found.free)] = np.linalg.pinv(
-        found.curvature[np.ix_(found.free, found.free)], hermitian=True
-    )
     place = 1 + 3 * np.arange(k)
     peak_var, area_var, width_var = (np.diag(covariance)[place + i] for i in range(3))
     both = np.nan_to_num(covariance[place + 1, place + 2])
@@ -281,120 +339,3 @@ def _gauss_exponential(since: Array, amplitude: float, rise: float, fall: float)
     """Gaussian before the peak, exponential after it."""
     before = np.exp(-0.5 * (np.minimum(since, 0.0) / rise) ** 2)
     return amplitude * before * np.exp(-np.maximum(since, 0.0) / fall)
-
-
-@njit(cache=True)
-def _shape_and_rest(x: float) -> tuple[float, float]:
-    """The template at x, and its integral from there on."""
-    s = physics.PUBLISHED_PEAK_AT + physics.PUBLISHED_FWHM * x
-    gauss = _GAUSS_AREA * math.erfc((s - GAUSS_CENTRE) / GAUSS_WIDTH)
-    slow = SLOW_SHARE * physics.decay_after_gauss(s, DECAYS[0])
-    fast = (1.0 - SLOW_SHARE) * physics.decay_after_gauss(s, DECAYS[1])
-    rest = (SLOW_SHARE * gauss + slow) / DECAYS[0] + ((1.0 - SLOW_SHARE) * gauss + fast) / DECAYS[1]
-    return physics.HEIGHT * (slow + fast), physics.HEIGHT * rest / physics.PUBLISHED_FWHM
-
-
-@njit(cache=True)
-def _model(values: Array, steps: Array) -> Array:
-    """Flux in the first column, its derivatives by the parameters in the others, shape (m, 1 + parameters).
-
-    Exposures are one long. Those that touch share an edge, at which the template is taken once.
-    """
-    m = len(steps)
-    table = np.zeros((m, 1 + len(values)))
-    table[:, 0] = values[0]
-    table[:, 1] = 1.0
-    for j in range(1, len(values), 3):
-        peak, area, width = values[j], values[j + 1], math.exp(values[j + 2])
-        edge, shape, rest = -math.inf, 0.0, SHAPE_AREA
-        for i in range(m):
-            begin, end = (steps[i] - 0.5 - peak) / width, (steps[i] + 0.5 - peak) / width
-            if abs(begin - edge) * width > 1e-3:
-                shape, rest = _shape_and_rest(begin)
-            shape_after, rest_after = _shape_and_rest(end)
-            table[i, 0] += area * (rest - rest_after)
-            table[i, j + 1] = area * (shape - shape_after) / width
-            table[i, j + 2] = rest - rest_after
-            table[i, j + 3] = area * (begin * shape - end * shape_after)
-            edge, shape, rest = end, shape_after, rest_after
-    return table
-
-
-@njit(cache=True)
-def _best_match(
-    residual: Array, weight: Array, steps: Array, widths: Array, low: float, high: float
-) -> tuple[float, float, float]:
-    """Peak, area and width of the flare, centred on a cadence, that takes most from chi^2; area 0 where none does."""
-    best, peak, area, chosen = 0.0, 0.0, 0.0, 1.0
-    m = len(steps)
-    first = max(math.ceil(low), 0)
-    last = min(math.floor(high), m - 1)
-    for width in widths:
-        before, after = math.ceil(-SEARCHED[0] * width), math.ceil(SEARCHED[1] * width)
-        shape = np.empty(before + after + 1)
-        rest = _shape_and_rest((-before - 0.5) / width)[1]
-        for j in range(len(shape)):
-            rest_after = _shape_and_rest((j - before + 0.5) / width)[1]
-            shape[j] = rest - rest_after
-            rest = rest_after
-        for i in range(first, last + 1):
-            match, norm = 0.0, 0.0
-            for j in range(max(i - before, 0), min(i + after, m - 1) + 1):
-                unit = weight[j] * shape[j - i + before]
-                match += unit * weight[j] * residual[j]
-                norm += unit * unit
-            if match > 0.0 and match * match > best * norm:
-                best, peak, area, chosen = match * match / norm, steps[i], match / norm, width
-    return peak, area, chosen
-
-
-@njit(cache=True)
-def _descend(
-    values: Array, low: Array, high: Array, flux: Array, weight: Array, steps: Array, precision: float
-) -> tuple[Array, Array, NDArray[np.bool_], float, bool]:
-    """Least squares within bounds: Levenberg & Marquardt with Nielsen's damping, a parameter held at a bound as long as
-    chi^2 falls beyond it. Returns the parameters, the curvature of half chi^2, which are free, chi^2, and whether it
-    came to rest."""
-    values = np.minimum(np.maximum(values, low), high)
-    known = precision == math.inf
-    prior = 0.0 if known else precision
-    damping, raised, rested = 1e-3, 2.0, False
-    chi2, curvature, slope = _expand(values, flux, weight, steps, prior)
-    free = np.ones(len(values), np.bool_)
-    for _ in range(MOST_STEPS):
-        free = ~(((values <= low) & (slope < 0.0)) | ((values >= high) & (slope > 0.0)))
-        free[0] = not known
-        chosen = np.flatnonzero(free)
-        part = curvature[chosen][:, chosen]
-        damped = part + np.diag(damping * np.diag(part) + 1e-12)
-        step = np.linalg.solve(damped, slope[chosen])
-        promised = 2.0 * slope[chosen] @ step - step @ part @ step
-        if promised < SMALL_FALL:
-            rested = True
-            break
-        tried = values.copy()
-        tried[chosen] += step
-        tried = np.minimum(np.maximum(tried, low), high)
-        tried_chi2, tried_curvature, tried_slope = _expand(tried, flux, weight, steps, prior)
-        if tried_chi2 < chi2:
-            ratio = (chi2 - tried_chi2) / promised
-            damping *= max(1.0 / 3.0, 1.0 - float(2.0 * ratio - 1.0) ** 3)
-            raised = 2.0
-            values, chi2, curvature, slope = tried, tried_chi2, tried_curvature, tried_slope
-        else:
-            damping *= raised
-            raised *= 2.0
-    return values, curvature, free, chi2, rested
-
-
-@njit(cache=True)
-def _expand(values: Array, flux: Array, weight: Array, steps: Array, prior: float) -> tuple[float, Array, Array]:
-    """chi^2, and of its half the curvature (Gauss & Newton) and the downward slope."""
-    table = _model(values, steps)
-    residual = weight * (flux - table[:, 0])
-    slopes = table[:, 1:] * weight.reshape(-1, 1)
-    curvature = slopes.T @ slopes
-    slope = slopes.T @ residual
-    curvature[0, 0] += prior
-    slope[0] -= prior * values[0]
-    return residual @ residual + prior * values[0] ** 2, curvature, slope

@@ -15,19 +15,20 @@ from varistar.figures.flares import (
     curves_figure,
     history_figure,
     light_curve_figure,
+    measures_figure,
     reliability_figure,
 )
 from varistar.physics.flares import Flares, flare_flux
 
+from .fidelity import bins_of, fidelity_table
 from .known import KnownStar
 from .matching import Matched, reliability
 from .measure import MeasureSettings, measure_events
 from .measured import Searched
-from .network import WINDOW
 from .orbits import Array, Orbit
 from .trend import mask_events, orbit_trend
 from .verdict import possible_events
-from .windows import cut_windows
+from .windows import WindowSettings, cut_windows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,9 @@ def draw_variant(
     known: Sequence[KnownStar],
     matched: Matched,
     windows: pl.DataFrame,
+    settings: WindowSettings,
     history: pl.DataFrame,
+    measures: pl.DataFrame,
 ) -> "dict[str, Figure]":
     """All figures of a variant; those that need flares and others are left out where the test has only one kind.
 
@@ -50,26 +53,31 @@ def draw_variant(
     ----------
     known : the stars that were searched, in their order.
     matched : the events that are served.
-    windows : INDEX with `p`.
+    windows : INDEX with `p`, drawn by `settings`.
     history : of the training.
+    measures : of injected flares, what was measured beside what is true (`fidelity.beside_truth`).
     """
     figures = {"history": history_figure(history, name)}
     is_flare, p = windows["label"].to_numpy() == 1, windows["p"].to_numpy()
     possible = possible_events(searched)
     if is_flare.any() and not is_flare.all():
         figures["curves"] = curves_figure({"windows of test stars": (is_flare, p)}, name)
-        figures["confusion"] = _confusion(name, windows, known)
+        figures["confusion"] = _confusion(name, windows, settings, known)
         flares = windows.filter(pl.col("label") == 1)
         figures["amplitude"] = amplitude_figure(flares["amplitude"].to_numpy(), flares["p"].to_numpy(), None, name)
     asked = {"windows": (is_flare, p), "events": (possible["real"].to_numpy(), possible["p"].to_numpy())}
     tables = {what: reliability(*pair)[0] for what, pair in asked.items() if len(pair[1])}
     if tables:
         figures["reliability"] = reliability_figure(tables, name)
+    if len(measures):
+        table = bins_of(fidelity_table(measures))
+        title = f"{name}: flares injected into test stars, measured against true"
+        figures["measures"] = measures_figure(measures, table, title)
     figures["light_curve"] = _light_curve(name, searched, known, matched)
     return figures
 
 
-def _confusion(name: str, windows: pl.DataFrame, known: Sequence[KnownStar]) -> "Figure":
+def _confusion(name: str, windows: pl.DataFrame, settings: WindowSettings, known: Sequence[KnownStar]) -> "Figure":
     stars = {star.star_id: star.orbits for star in known}
     counts: dict[tuple[bool, bool], int] = {}
     examples: dict[tuple[bool, bool], list[tuple[NDArray, float]]] = {}
@@ -80,7 +88,7 @@ def _confusion(name: str, windows: pl.DataFrame, known: Sequence[KnownStar]) -> 
             # evenly among all of the kind, from the likeliest to the least likely
             places = np.unique(np.linspace(0, max(kind.height - 1, 0), EXAMPLES).astype(np.int64))[: kind.height]
             some = kind.sort("p", "star_id", "centre", descending=[True, False, False])[places]
-            examples[is_flare, called] = list(zip(cut_windows(some, stars, WINDOW), some["p"], strict=True))
+            examples[is_flare, called] = list(zip(cut_windows(some, stars, settings), some["p"], strict=True))
     return confusion_figure(counts, examples, f"{name}: windows of test stars")
 
 

@@ -78,6 +78,30 @@ def flip(orbits: Sequence[Orbit]) -> list[Orbit]:
     return [replace(orbit, flux=2.0 * _median(orbit.flux) - orbit.flux) for orbit in orbits]
 
 
+def relabel(labels: pl.DataFrame, orbits: Sequence[Orbit]) -> pl.DataFrame:
+    """The LABELS of one star as other exposures show its flares: `tstart`, `tstop` and `peak_snr` as `Injected` has
+    them.
+
+    Parameters
+    ----------
+    labels : with `tpeak`, `amplitude` and `fwhm_minutes`; one without amplitude stays as it is.
+    """
+    noise = [_noise(orbit) for orbit in orbits]
+    seen = np.full((labels.height, 3), math.nan)
+    for row, (tpeak, amplitude, minutes) in enumerate(labels.select("tpeak", "amplitude", "fwhm_minutes").iter_rows()):
+        if amplitude is None:
+            continue
+        flare = Flares(np.array([tpeak]), np.array([amplitude]), np.array([minutes / 1440.0]), np.zeros(1, np.int64))
+        for orbit, its_noise in zip(orbits, noise, strict=True):
+            if abs(tpeak - 0.5 * (orbit.time[0] + orbit.time[-1])) < 0.5 * (len(orbit) + 1) * orbit.cadence:
+                seen[row] = _extent(flare, orbit, its_noise)
+    columns = {name: pl.Series(seen[:, k]).fill_nan(None) for k, name in enumerate(("tstart", "tstop", "peak_snr"))}
+    known = pl.col("amplitude").is_not_null()
+    return labels.with_columns(
+        pl.when(known).then(values).otherwise(pl.col(name)).alias(name) for name, values in columns.items()
+    )
+
+
 def searched_days(orbits: Sequence[Orbit]) -> float:
     """Good cadences, as days."""
     return float(sum(int(orbit.good.sum()) * orbit.cadence for orbit in orbits))

@@ -9,8 +9,9 @@ import polars as pl
 
 from varistar.experiments.splits import Split, SplitSettings, split_stars
 
+from .inject import relabel
 from .labels import read_simulated
-from .orbits import Orbit, OrbitSettings
+from .orbits import Orbit, OrbitSettings, bin_orbit, exposures_in
 from .stars import read_orbits, shards_of
 
 
@@ -46,3 +47,12 @@ def read_known(sectors: Path, orbits: OrbitSettings, splits: SplitSettings | Non
             if mine:
                 stars.append(KnownStar(name, its_orbits, labels.filter(pl.col("star_id") == name)))
     return sorted(stars, key=lambda star: star.star_id)
+
+
+def at_cadence(star: KnownStar, minutes: float) -> KnownStar:
+    """The star as exposures about so many minutes long show it; as it is where its own are no shorter."""
+    sizes = [exposures_in(minutes, orbit) for orbit in star.orbits]
+    if all(size == 1 for size in sizes):
+        return star
+    orbits = [bin_orbit(orbit, size) for orbit, size in zip(star.orbits, sizes, strict=True)]
+    return KnownStar(star.star_id, orbits, relabel(star.labels, orbits))

@@ -178,7 +178,7 @@ def read_gj1243(path: Path | str, star_id: str = "KIC 9726699") -> pl.DataFrame:
 
 
 def read_simulated(path: Path | str, outbursts: bool = False) -> pl.DataFrame:
-    """The truth of simulated stars, as `varistar.sky` writes it, BTJD.
+    """The truth of simulated stars, as `varistar.sky` writes it, BTJD, or labels in the same form (`labelled`).
 
     `peak_snr` is null where the peak was not observed.
 
@@ -187,10 +187,11 @@ def read_simulated(path: Path | str, outbursts: bool = False) -> pl.DataFrame:
     outbursts : one row for each outburst, as `join_close` makes it, instead of one for each flare.
     """
     table = _open(path, _SIMULATED)
-    names = ("amplitude", "fwhm_minutes", "equivalent_duration_s", "peak_snr")
+    bounds = [name for name in ("tstart", "tstop") if name in table.names]
+    names = ("amplitude", "fwhm_minutes", "equivalent_duration_s", "peak_snr", *bounds)
     labels = _labels(
         table.words("star_id"),
-        "simulated",
+        table.words("source") if "source" in table.names else "simulated",
         tpeak=_times(table, "tpeak"),
         **{name: table.numbers(name) for name in names},
     )
@@ -256,12 +257,12 @@ def _numbered(catalog: str, numbers: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.char.add(f"{catalog} ", numbers)
 
 
-def _labels(star_id: str | NDArray[np.str_], source: str, **columns: Array) -> pl.DataFrame:
+def _labels(star_id: str | NDArray[np.str_], source: str | NDArray[np.str_], **columns: Array) -> pl.DataFrame:
     """LABELS of these columns; what is missing or NaN is null."""
     length = len(next(iter(columns.values())))
     given = {
         "star_id": np.broadcast_to(star_id, length),
-        "source": np.full(length, source),
+        "source": np.broadcast_to(source, length),
         **{name: pl.Series(values).fill_nan(None) for name, values in columns.items()},
     }
     return pl.DataFrame({name: given.get(name, pl.repeat(None, length, eager=True)) for name in LABELS}, LABELS)

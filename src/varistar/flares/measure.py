@@ -33,6 +33,8 @@ from .orbits import Array, Orbit
 from .trend import TrendSettings, flux_noise, mask_events, orbit_trend
 
 DAY_MINUTES = 1440.0
+#: Cadences apart up to which noise is taken to be correlated, and standard deviations beyond which it is no noise.
+LAGS, CLIPPED = 120, 4.0
 #: First radiation constant for radiance, 2 h c^2, with the wavelength in nm [erg / s / cm^2 / sr nm^4].
 RADIANCE = 1.191042972e-5 * 1e28
 
@@ -46,6 +48,7 @@ OVERLAPS_PREVIOUS = 32  #: the stretch that was fitted is cut short by the event
 OVERLAPS_NEXT = 64  #: the stretch that was fitted is cut short by the event after
 UNSURE_TREND = 128  #: the light beneath is less well known than a cadence's flux
 NOT_FITTED = 256  #: too few cadences, or nothing rises: what comes from the fit is missing
+UNSEEN_LIGHT = 512  #: most of the fitted light lies where nothing was found: the equivalent duration is the data's
 
 MEASURED: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("tpeak", "tpeak_err", "amplitude", "amplitude_err"), pl.Float64),
@@ -74,6 +77,8 @@ class MeasureSettings(Settings):
     hidden_above : where flares rise above so many standard deviations, the next round does not look at the light
         beneath.
     poor_fit : chi^2 per degree of freedom above which a fit is poor.
+    most_light : a fit with more than so many times the light of the event's own cadences, and their error, is not
+        believed: the equivalent duration is theirs. Null believes it.
     """
 
     trend: TrendSettings = TrendSettings()
@@ -86,11 +91,18 @@ class MeasureSettings(Settings):
     rounds: int = Field(default=3, ge=1)
     hidden_above: float = Field(default=1.0, ge=0.0)
     poor_fit: float = Field(default=2.0, gt=0.0)
+    most_light: float | None = Field(default=4.0, gt=1.0)
 
 
 #: As the paper measures, with widths free; and as its released code does.
 PAPER = MeasureSettings(
-    trend=trend.PAPER, fit=FitSettings(shape="gauss_exponential"), unit="trend", before=100, after=100, rounds=1
+    trend=trend.PAPER,
+    fit=FitSettings(shape="gauss_exponential"),
+    unit="trend",
+    before=100,
+    after=100,
+    rounds=1,
+    most_light=None,
 )
 RELEASED = MeasureSettings(
     trend=trend.RELEASED,
@@ -101,6 +113,7 @@ RELEASED = MeasureSettings(
     before_share=0.0,
     after_share=0.0,
     rounds=1,
+    most_light=None,
 )
 
 
@@ -200,7 +213,9 @@ def _measure_orbit(
     for _ in range(settings.rounds):
         beneath = orbit_trend(replace(orbit, flux=orbit.flux - unit * flares), masked, settings.trend)
         unit = beneath.values if settings.unit == "trend" else np.ones(len(orbit))
-        light = _Light((orbit.flux - beneath.values) / unit, flux_noise(orbit) * beneath.scatter / unit, beneath.errors)
+        above, noise = (orbit.flux - beneath.values) / unit, flux_noise(orbit) * beneath.scatter / unit
+        scaled = (above - flares) / np.where(noise > 0.0, noise, np.nan)
+        light = _Light(above, noise, beneath.errors, _correlation(scaled, masked))
         for i, window in enumerate(windows):
             flares -= _flux_of(shapes[i], orbit)
             shapes[i] = _fit(orbit, light, flares, window, settings)
@@ -209,13 +224,30 @@ def _measure_orbit(
     return [_describe(orbit, light, window, shape, settings) for window, shape in zip(windows, shapes, strict=True)]
 
 
+def _correlation(residuals: Array, masked: NDArray[np.bool_]) -> Array:
+    """Of what is left where no flare is, of cadences 1, 2, ... apart as far as it stays positive (Geyer 1992), shape
+    (lags,): the light beneath follows slower noise, which leaves the rest correlated below zero."""
+    left = np.where(masked | ~np.isfinite(residuals), 0.0, np.clip(np.nan_to_num(residuals), -CLIPPED, CLIPPED))
+    seen = (~masked & np.isfinite(residuals)).astype(np.float64)
+    shares = []
+    for lag in range(min(LAGS, len(left) - 1)):
+        pairs = float(seen[lag:] @ seen[: len(seen) - lag])
+        product = float(left[lag:] @ left[: len(left) - lag]) / max(pairs, 1.0)
+        if not product > 0.0:
+            break
+        shares.append(product)
+    return np.array(shares[1:]) / shares[0] if shares else np.zeros(0)
+
+
 @dataclass(frozen=True)
 class _Light:
-    """An orbit above the light beneath, its noise and the error of what is beneath, each of shape (m,)."""
+    """An orbit above the light beneath, its noise and the error of what is beneath, each of shape (m,), and the noise's
+    correlation, shape (lags,)."""
 
     above: Array
     noise: Array
     beneath_err: Array
+    correlation: Array
 
 
 @dataclass(frozen=True)
@@ -255,6 +287,8 @@ def _fit(orbit: Orbit, light: _Light, others: Array, window: _Window, settings: 
         (float(orbit.time[window.first]), float(orbit.time[window.last])),
         settings.fit,
         float(np.median(unsure)),
+        light.correlation,
+        light.beneath_err[part],
     )
 
 
@@ -275,7 +309,7 @@ def _describe(
     if len(seen):
         top = int(seen[np.argmax(light.above[seen])])
         row["peak_flux"] = light.above[top]
-        row["peak_snr"] = light.above[top] / light.noise[top]
+        row["peak_snr"] = light.above[top] / light.noise[top] if light.noise[top] > 0.0 else math.nan
         row["data_duration_s"], row["data_duration_err_s"] = _summed(light, seen, window, orbit.cadence)
     row["quality"] = window.quality | _quality(orbit, light, places, seen, shape, settings)
     if shape is not None:
@@ -294,6 +328,12 @@ def _describe(
             "chi2_reduced": shape.chi2_reduced,
             "bic": shape.bic,
         }
+        if settings.most_light is not None and len(seen):
+            most = settings.most_light * (max(row["data_duration_s"], 0.0) + row["data_duration_err_s"])
+            if row["equivalent_duration_s"] > most:
+                row["quality"] += UNSEEN_LIGHT
+                row["equivalent_duration_s"] = row["data_duration_s"] if row["data_duration_s"] > 0.0 else math.nan
+                row["equivalent_duration_err_s"] = row["data_duration_err_s"]
     return row
 
 

@@ -124,8 +124,7 @@ def _search(finder: FlareFinder, star: KnownStar, truth: list[NDArray[np.float32
     scores = finder.scores(star.orbits)
     events = finder.find(star.star_id, star.orbits, scores)
     seconds = time.process_time() - began
-    low = finder.events.model_copy(update={"seed": SEEDS[0], "grow": min(finder.events.grow, SEEDS[0])})
-    candidates = replace(finder, events=low).find(star.star_id, star.orbits, scores)
+    candidates = finder.find(star.star_id, star.orbits, scores, SEEDS[0])
     events, candidates = (
         table.with_columns(real=pl.Series(is_true(table, star.orbits, truth))) for table in (events, candidates)
     )

@@ -2,7 +2,8 @@
 own median.
 
 A cadence that is missing, flagged or not finite keeps its place and is NaN. Nothing is stitched and nothing is filled,
-so whatever follows sees where the data are (AMB-53, AMB-61).
+so whatever follows sees where the data are (AMB-53, AMB-61). Each orbit has the spacing of its own cadences, since that
+of a star may change from sector to sector.
 """
 
 from dataclasses import dataclass
@@ -85,16 +86,44 @@ def split_orbits(
     order = np.argsort(time, kind="stable")
     order = order[: int(np.isfinite(time).sum())]
     steps = np.diff(time[order])
-    if not np.any(steps > 0.0):
-        return []
-    cadence = float(np.median(steps[steps > 0.0]))
     counts = _counts(flux, quality, settings)
     orbits = []
     for part in np.split(order, np.flatnonzero(steps > settings.gap_days) + 1):
-        orbit = _on_grid(part, time, flux, flux_err, counts, cadence, settings)
+        orbit = _on_grid(part, time, flux, flux_err, counts, settings)
         if orbit is not None:
             orbits.append(orbit)
     return orbits
+
+
+def exposures_in(minutes: float, orbit: Orbit) -> int:
+    """How many of an orbit's cadences make an exposure about so many minutes long; one where they are no shorter."""
+    return max(1, round(minutes / 1440.0 / orbit.cadence))
+
+
+def bin_orbit(orbit: Orbit, size: int) -> Orbit:
+    """The same light in exposures `size` times as long: the mean of those cadences in each that count.
+
+    A longer one counts where at least half of its cadences do. Errors are those of means of independent cadences,
+    unknown ones being as large as the known ones beside them. What is left at the end is dropped.
+    """
+    if size == 1:
+        return orbit
+    m = len(orbit) // size
+    time, flux, flux_err, point = (
+        values[: m * size].reshape(m, size) for values in (orbit.time, orbit.flux, orbit.flux_err, orbit.point)
+    )
+    good, known = np.isfinite(flux), np.isfinite(flux_err)
+    count = np.where(2 * good.sum(axis=1) >= size, good.sum(axis=1), np.nan)
+    n_known = np.where(known.any(axis=1), known.sum(axis=1), np.nan)
+    variance = np.sum(np.where(known, flux_err, 0.0) ** 2, axis=1) / n_known
+    there = (point >= 0).argmax(axis=1)
+    return Orbit(
+        time.mean(axis=1),
+        np.where(good, flux, 0.0).sum(axis=1) / count,
+        np.sqrt(variance / count),
+        point[np.arange(m), there],
+        size * orbit.cadence,
+    )
 
 
 def _counts(flux: NDArray, quality: NDArray[np.integer] | None, settings: OrbitSettings) -> NDArray[np.bool_]:
@@ -113,11 +142,14 @@ def _on_grid(
     flux: NDArray,
     flux_err: NDArray,
     counts: NDArray[np.bool_],
-    cadence: float,
     settings: OrbitSettings,
 ) -> Orbit | None:
     """One orbit of the points `part`, in order of time; None if too little of it is good."""
-    place = np.concatenate([[0], np.cumsum(np.rint(np.diff(time[part]) / cadence))]).astype(np.int64)
+    steps = np.diff(time[part])
+    if not np.any(steps > 0.0):
+        return None
+    cadence = float(np.median(steps[steps > 0.0]))
+    place = np.concatenate([[0], np.cumsum(np.rint(steps / cadence))]).astype(np.int64)
     place, first = np.unique(place, return_index=True)
     part = part[first]
     n = int(place[-1]) + 1

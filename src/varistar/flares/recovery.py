@@ -1,8 +1,9 @@
 """Which injected flares does a method find, how well does it measure them, and what does it find where nothing is?
 
 An injected flare is recovered when an event fits it: the event's interval contains the flare's peak, or their peaks are
-at most six minutes apart. When an event fits that place in the light curve before the injection already, the flare is
-not recovered, whatever is found afterwards. An event that goes on for ever recovers nothing, therefore.
+at most six minutes apart, which should be a cadence where those are longer. When an event fits that place in the light
+curve before the injection already, the flare is not recovered, whatever is found afterwards. An event that goes on for
+ever recovers nothing, therefore.
 
 False positives are the events found in the light curve as it was, apart from flares that are known, and those found in
 it upside down. The former are real flares too where not all are known; the latter are false without exception.
@@ -23,9 +24,9 @@ from varistar.foundation.errors import DataError
 
 from .draws import LawDraw, PlacedDraw
 from .frequency import poisson_interval
-from .inject import flip, inject, searched_days
+from .inject import flip, inject, relabel, searched_days
 from .labels import LABELS
-from .orbits import Array, Orbit
+from .orbits import Array, Orbit, bin_orbit, exposures_in
 
 #: Edges of the bins in signal-to-noise ratio; what is fainter than 5 is left out.
 SNR_BINS = (5.0, 7.0, 10.0, 15.0, 30.0, np.inf)
@@ -69,8 +70,14 @@ def run_recovery(
     known_labels: pl.DataFrame,
     methods: Sequence[Method],
     settings: PlacedDraw | LawDraw,
+    minutes: float = 0.0,
 ) -> Recovery:
     """Search one star with flares injected, as it was, and upside down.
+
+    Parameters
+    ----------
+    minutes : length of the exposures in which the star is searched; its own where they are no shorter. The same flares
+        are injected, and their signal-to-noise ratios are those of such an exposure.
 
     Raises
     ------
@@ -80,7 +87,11 @@ def run_recovery(
     if len({method.name for method in methods}) < len(methods):
         raise DataError(f"methods must have different names, not {', '.join(method.name for method in methods)}")
     injected = inject(star_id, orbits, known_labels, settings)
-    light_curves = dict(zip(LIGHT_CURVES, (injected.orbits, list(orbits), flip(orbits)), strict=True))
+    labels, curves = injected.labels, [injected.orbits, list(orbits), flip(orbits)]
+    if any(exposures_in(minutes, orbit) > 1 for orbit in orbits):
+        curves = [[bin_orbit(orbit, exposures_in(minutes, orbit)) for orbit in curve] for curve in curves]
+        labels = relabel(labels, curves[1])
+    light_curves = dict(zip(LIGHT_CURVES, curves, strict=True))
     found = [pl.DataFrame(schema=_FOUND)]
     for method, (name, light_curve) in product(methods, light_curves.items()):
         events = method.find(light_curve)
@@ -88,10 +99,10 @@ def run_recovery(
             raise DataError(f"method {method.name}: its events have no column '{missing[0]}'")
         own = {"star_id": star_id, "method": method.name, "light_curve": name}
         found.append(events.with_columns(pl.lit(value).alias(column) for column, value in own.items()))
-    days = searched_days(orbits)
+    days = searched_days(curves[1])
     searched = [(star_id, method.name, name, days) for method, name in product(methods, LIGHT_CURVES)]
     return Recovery(
-        injected.labels,
+        labels,
         pl.concat(found, how="diagonal_relaxed"),
         pl.DataFrame(searched, schema=_SEARCHED, orient="row"),
     )

@@ -13,7 +13,10 @@ is that of second differences, which rotation leaves alone, by their running med
 when the satellite shakes.
 
 Nothing is taken from a missing cadence, and no channel depends on the unit of flux. Windows are shorter at the ends of
-an orbit, where a steep flux is not flat. Training and prediction call `make_points` alike. Ours.
+an orbit, where a steep flux is not flat. Where cadences are long a window of hours would hold two or three of them,
+and its median would follow any flare: it has at least `least` to either side. What a flare looks like depends on the
+cadence, in two minutes a curve and in thirty a single point, so that a channel may say how long it is. Training and
+prediction call `make_points` alike. Ours.
 """
 
 import math
@@ -37,6 +40,8 @@ NOISE_OF_SECOND_DIFFERENCE = 1.482602 / math.sqrt(6.0)
 LEAST_NOISE = 0.5
 #: Bits in a word of the set that a running median keeps: few enough that a float64 holds the word exactly.
 WORD_BITS = 32
+#: Of cadences [d].
+TWO_MINUTES = 2.0 / 1440.0
 
 
 class PointRepresentation(Settings):
@@ -47,39 +52,45 @@ class PointRepresentation(Settings):
     version : of the arithmetic; a model is read only by the one it was trained with.
     hours : lengths of the windows of the trends [h], one channel each.
     noise_hours : length of the running noise [h].
+    least : cadences that every window has to either side, however long they are.
+    cadence : whether there is a channel for the logarithm of the cadence's length, 0 at two minutes.
     """
 
     kind: Literal["points"] = "points"
     version: Literal[1] = 1
     hours: Annotated[tuple[Hours, ...], Field(min_length=1)] = (12.0, 1.5)
     noise_hours: Hours = 12.0
+    least: Annotated[int, Field(ge=1)] = 1
+    cadence: bool = False
 
     @property
     def channels(self) -> int:
-        """One for each trend, and the mask."""
-        return len(self.hours) + 1
+        """One for each trend, perhaps one for the cadence, and the mask."""
+        return len(self.hours) + self.cadence + 1
 
 
 def make_points(orbit: Orbit, settings: PointRepresentation) -> NDArray[np.float32]:
     """The channels of an orbit of m cadences, float32 (channels, m).
 
-    Flux without any noise, a constant say, shows nothing but its mask.
+    Flux without any noise, a constant say, shows nothing but its mask and cadence.
     """
     good = orbit.good
     out = np.zeros((settings.channels, len(orbit)), dtype=np.float32)
     out[-1] = good
-    noise = _running_noise(orbit.flux, good, _half_window(settings.noise_hours, orbit))
+    if settings.cadence:
+        out[-2, good] = math.log(orbit.cadence / TWO_MINUTES)
+    noise = _running_noise(orbit.flux, good, _half_window(settings.noise_hours, orbit, settings.least))
     if noise is None:
         return out
     for channel, hours in enumerate(settings.hours):
-        flat = _flattened(orbit.flux, _half_window(hours, orbit))
+        flat = _flattened(orbit.flux, _half_window(hours, orbit, settings.least))
         out[channel, good] = np.arcsinh(flat[good] / noise)
     return out
 
 
-def _half_window(hours: float, orbit: Orbit) -> int:
+def _half_window(hours: float, orbit: Orbit, least: int) -> int:
     """Cadences to either side that lie in a window."""
-    return max(1, round(hours / 48.0 / orbit.cadence))
+    return max(least, round(hours / 48.0 / orbit.cadence))
 
 
 def _running_noise(flux: Array, good: NDArray[np.bool_], half: int) -> Array | None:

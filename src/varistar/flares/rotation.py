@@ -3,7 +3,7 @@ period per star from all its sectors.
 
 Orbits are normalised separately, and a constant of each is fitted together with the sinusoid, so that no offset passes
 for a period of an orbit's length. Beyond the paper, a period must foretell parts of the sector to which it was not
-fitted, and is doubled where spots on both sides of the star show half of it.
+fitted, is doubled where spots on both sides of the star show half of it, and must not look like eclipses or pulsation.
 """
 
 import math
@@ -22,6 +22,7 @@ from varistar.spectra.periodogram import refined_maximum
 
 from .orbits import Orbit
 from .spectrum import Array, Mask, Points, Spectrum, bin_cadences, periodogram
+from .spotlike import likeness
 
 #: Half widths, in natural widths 1 / (time span), of what is fitted by a Gaussian and of what a resonance hides: the
 #: 40 and 33 bins of stella, of which 50 are a natural width.
@@ -49,7 +50,7 @@ class Doubt(IntFlag):
     `LONG` not shorter than the longest trusted, or the power only rises towards long periods. `BROAD` the peak is too
     wide for its period. `AMBIGUOUS` the second peak is nearly as high. `WEAK` too little is explained. `UNSTEADY` the
     orbits have different periods. `INCOHERENT` one part of the sector does not foretell the others. `EMPTY` there is
-    no periodogram.
+    no periodogram. `ECLIPSES`, `PULSATES` nothing else speaks against it, but the light looks like those.
     """
 
     LONG = 1
@@ -59,6 +60,8 @@ class Doubt(IntFlag):
     UNSTEADY = 16
     INCOHERENT = 32
     EMPTY = 64
+    ECLIPSES = 128
+    PULSATES = 256
 
 
 class RotationSettings(Settings):
@@ -80,6 +83,7 @@ class RotationSettings(Settings):
         thirds of the sector to which it was not fitted; null to not ask. Wandering light foretells little of itself.
     double : twice the period is the rotation if that, with its overtone, foretells so much more, in units of what the
         period foretells: spots on both sides of a star show half its period. Null to not ask.
+    spots_only : refuse what looks like eclipses or pulsation (`spotlike`).
     agreement_days, agreement : how far periods of two sectors may differ [d, and in units of the period]; both
         hold, but null asks nothing.
     star_rule : "mode" of the periods, rounded to 0.01 d, or "votes" of all candidates.
@@ -97,6 +101,7 @@ class RotationSettings(Settings):
     orbits_within_days: float | None = None
     min_foretold: float | None = 0.3
     double: float | None = 0.1
+    spots_only: bool = True
     agreement_days: float | None = Field(default=None, gt=0.0)
     agreement: float | None = Field(default=0.1, gt=0.0)
     star_rule: Literal["votes", "mode"] = "votes"
@@ -107,6 +112,7 @@ PAPER = RotationSettings(
     orbit_constants=False,
     min_foretold=None,
     double=None,
+    spots_only=False,
     agreement_days=0.1,
     agreement=None,
     star_rule="mode",
@@ -191,6 +197,10 @@ def measure_rotation(orbits: Sequence[Orbit], flaring: Sequence[Mask], settings:
         Doubt.INCOHERENT: settings.min_foretold is not None
         and not max(own, twice, _foretold(points, best, 2)) > settings.min_foretold * _beyond_white(points),
     }
+    flags = sum(int(doubt) for doubt, holds in doubts.items() if holds)
+    if settings.spots_only and flags == 0:
+        looks = likeness(points, best)
+        flags = Doubt.ECLIPSES * looks.eclipses | Doubt.PULSATES * looks.pulsates
     return {
         "period_days": period,
         "width_days": width * (2.0 if doubled else 1.0) if math.isfinite(width) else None,
@@ -198,7 +208,7 @@ def measure_rotation(orbits: Sequence[Orbit], flaring: Sequence[Mask], settings:
         "second_period_days": second,
         "second_power": second_power,
         "doubled": doubled,
-        "flags": sum(int(doubt) for doubt, holds in doubts.items() if holds),
+        "flags": int(flags),
     }
 
 

@@ -11,11 +11,13 @@ from varistar.sky.spacecraft import SectorSettings
 
 from .draws import GridDraw
 from .examples import ExampleSettings
+from .labelled import LabelledSettings
 from .measure import MeasureSettings
 from .network_settings import PointSettings
 from .orbits import OrbitSettings
 from .phase import PhaseSettings
 from .rotation import RotationSettings
+from .sweep_settings import SweepSettings
 from .variants import FlareVariant
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -27,12 +29,14 @@ class FlaresSettings(Settings):
     Attributes
     ----------
     sectors : simulated stars that are learned from and tested on.
+    labelled : light curves whose flares people have labelled, from which the networks learn beside the simulated ones.
     variants : what every rebuild trains.
     study : what `make study` trains; names differ from `variants`.
     recovery : what is injected into the test stars.
     injected : what is injected into the survey that the catalog is made of.
     measure, rotation, phase : how a catalog measures flares, rotation and the phase of the spots.
     promotion : what a challenger must reach on the test stars.
+    sweep : what `varistar sweep flares VARIANT` tries.
     """
 
     survey: str
@@ -40,6 +44,7 @@ class FlaresSettings(Settings):
     orbits: OrbitSettings = OrbitSettings()
     sectors: SectorSettings
     examples: ExampleSettings = ExampleSettings()
+    labelled: LabelledSettings | None = None
     variants: dict[Name, FlareVariant]
     study: dict[Name, FlareVariant] = {}
     recovery: GridDraw = GridDraw()
@@ -48,6 +53,7 @@ class FlaresSettings(Settings):
     rotation: RotationSettings = RotationSettings()
     phase: PhaseSettings = PhaseSettings()
     promotion: GateSettings
+    sweep: SweepSettings = SweepSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

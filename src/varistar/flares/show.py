@@ -46,8 +46,12 @@ def show_star(
     finder = FlareFinder.of_folder(model, accelerator)
     light_curves = find_star(star_id, inputs)
     ((_, orbits),) = orbits_of(light_curves, finder.orbits)
+    orbits = finder.prepare(orbits)
     if not orbits:
-        raise DataError(f"star '{star_id}' has no orbit with {finder.orbits.min_cadences} good cadences and light")
+        raise DataError(
+            f"star '{star_id}' has no orbit with {finder.orbits.min_cadences} good cadences and light, of a cadence"
+            f" that the network knows, {max(finder.rules):g} minutes at most"
+        )
     scores = finder.scores(orbits)
     events = measure_events(finder.find(star_id, orbits, scores), orbits, None, settings)
     parts = [

@@ -23,20 +23,24 @@ from .orbits import OrbitSettings
 from .representation import PointRepresentation
 from .variants import WING, FlareVariant, read_variant
 
+#: Seed of the order of windows.
+MIXED = 88
+
 
 class WindowExamples:
-    """Windows with their labels, as `fit` reads them."""
+    """Windows with their labels, as `fit` reads them: these of an array set, in this order."""
 
-    def __init__(self, arrays: ArraySet) -> None:
+    def __init__(self, arrays: ArraySet, rows: NDArray[np.int64]) -> None:
         self.arrays = arrays
-        self.targets: NDArray[np.float32] = arrays.index["label"].to_numpy().astype(np.float32)
+        self.rows = rows
+        self.targets: NDArray[np.float32] = arrays.index["label"].to_numpy()[rows].astype(np.float32)
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.rows)
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Windows of flux, float32 (len(rows), length)."""
-        return self.arrays.gather(rows)
+        return self.arrays.gather(self.rows[rows])
 
 
 class PointExamples:
@@ -57,6 +61,9 @@ class PointExamples:
 def open_examples(folders: Sequence[Path], split: str) -> WindowExamples | PointExamples:
     """The examples of a split, of whichever kind they are.
 
+    Windows are mixed once and for all, as the published code does before it trains without shuffling: star after star,
+    the last star's would weigh most.
+
     Raises
     ------
     DataError
@@ -65,7 +72,9 @@ def open_examples(folders: Sequence[Path], split: str) -> WindowExamples | Point
     arrays = join_arrays([open_arrays(folder / split) for folder in folders])
     if not len(arrays):
         raise DataError(f"{folders[0] / split}: no examples; there are too few stars for this split")
-    return WindowExamples(arrays) if len(arrays.shape) == 2 else PointExamples(arrays)
+    if len(arrays.shape) == 2:
+        return WindowExamples(arrays, np.random.default_rng(MIXED).permutation(len(arrays)))
+    return PointExamples(arrays)
 
 
 def score_window_logits(logits: Tensor, label: Tensor) -> Metrics:
@@ -109,7 +118,9 @@ def learn(lesson: Lesson) -> Learned:
     )
     survey = read_section(lesson.root, f"surveys.{lookup(params, 'flares.survey')}", Survey)
     orbits = OrbitSettings(**described["orbits"])
-    return Learned(describe_model(variant, representation, orbits, survey, lesson.training_data), done)
+    settings = described["settings"]
+    shown = {"cadences": settings["cadences"]} if points else {"close": settings["close"]}
+    return Learned(describe_model(variant, representation, orbits, survey, lesson.training_data, **shown), done)
 
 
 def main(name: str) -> None:

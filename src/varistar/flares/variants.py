@@ -51,9 +51,9 @@ def section_of(root: Path, name: str) -> str:
     """
     flares = lookup(read_params(root), WING)
     for section in SECTIONS:
-        if name in flares.get(section, {}):
+        if name in (flares.get(section) or {}):
             return section
-    there = ", ".join(name for section in SECTIONS for name in flares.get(section, {}))
+    there = ", ".join(name for section in SECTIONS for name in flares.get(section) or {})
     raise ConfigError(f"{PARAMS}: there is no variant '{name}' of flares; there are {there}")
 
 

@@ -2,8 +2,13 @@
 
 A star's labels are placed on its cadences (`place_labels`), which gives the windows of flares; every other window that
 could be drawn from it follows (`candidate_windows`). Of all stars' candidates as many without a flare are drawn as the
-wanted share of flares leaves (`draw_windows`), and these are cut out (`cut_windows`). A window is whole: no cadence of
-it is lost and it lies in one orbit, so nothing is stitched (AMB-61).
+wanted share of flares leaves (`draw_windows`), and these are cut out (`cut_windows`).
+
+**Lost cadences.** A window lies in one orbit, and over gaps of at most `close` lost cadences it is closed: it holds the
+`length` cadences about its centre that there are. So the published code does, which drops lost cadences and ends a
+stretch where a step in time is longer than the median and 1.5 standard deviations of all steps, seven lost cadences in
+a sector of two orbits. The search has the same rule, hence what is learned is what is asked. Other than in the
+published code nothing is stitched where a flare was cut out (AMB-61).
 
 **Faint flares.** A simulated star has flares that nobody could see, and a light curve cannot teach what it does not
 show. A label counts as a flare from `flare_snr` on. Below `faint_snr` it is noise, and windows are drawn as if it were
@@ -16,7 +21,7 @@ the windows of the most active stars, which need them most, would otherwise be h
 of all windows (AMB-50). The settings take the latter and `class_shares` gives both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -55,7 +60,8 @@ class WindowSettings(Settings):
     Attributes
     ----------
     length : of a window; its centre is cadence length // 2.
-    tolerance_days : a label is placed on the nearest cadence if that is no farther [d].
+    close : the most cadences in a row that may be lost from a window; 0 wants them all.
+    tolerance_days : a label is placed on the nearest cadence that is not lost, if that is no farther [d].
     recentre : the centre is the highest flux so near to the labelled time; 0, the paper's, takes the label at its word.
     flare_snr : least peak_snr of a flare.
     faint_snr : least peak_snr of a label that windows without a flare keep away from.
@@ -70,6 +76,7 @@ class WindowSettings(Settings):
     """
 
     length: Annotated[int, Field(ge=2)] = 200
+    close: Annotated[int, Field(ge=0)] = 7
     tolerance_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.02
     recentre: Annotated[int, Field(ge=0)] = 0
     flare_snr: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
@@ -102,13 +109,8 @@ def training_windows(
     windows : float32 (n, length), in units of the orbit's median flux
     index : INDEX, n rows
     """
-    of_star = labels.partition_by("star_id", as_dict=True)
-    none = pl.DataFrame(schema=LABELS)
-    parts = [
-        candidate_windows(star_id, orbits, of_star.get((star_id,), none), settings) for star_id, orbits in stars.items()
-    ]
-    index = draw_windows(pl.concat([pl.DataFrame(schema=INDEX), *parts]), settings)
-    return cut_windows(index, stars, settings.length), index
+    index = draw_windows(all_candidates(stars, labels, settings), settings)
+    return cut_windows(index, stars, settings), index
 
 
 def place_labels(orbits: Sequence[Orbit], labels: pl.DataFrame, settings: WindowSettings) -> pl.DataFrame:
@@ -119,13 +121,13 @@ def place_labels(orbits: Sequence[Orbit], labels: pl.DataFrame, settings: Window
     DataFrame
         LABELS, with estimates of unknown `peak_snr` where they are asked for, and the columns `orbit` and `centre` i32,
         null where no cadence is near enough, and `use`: "flare" for a window; "faint" between the two limits; "noise"
-        below them; "outside", no cadence near enough, or no peak given; "incomplete", the window reaches over a lost
-        cadence or the orbit's edge; "same cadence", a larger flare is placed there.
+        below them; "outside", no cadence near enough, or no peak given; "incomplete", the window reaches over a gap
+        that is not closed or the orbit's edge; "same cadence", a larger flare is placed there.
     """
     if not orbits:
         nowhere = pl.lit(None, pl.Int32)
         return labels.with_columns(orbit=nowhere, centre=nowhere, use=pl.lit("outside"))
-    cadences = _Cadences(orbits, settings.length)
+    cadences = _Cadences(orbits, settings)
     tpeak, amplitude, snr = (labels[name].to_numpy().astype(np.float64) for name in ("tpeak", "amplitude", "peak_snr"))
     place, found = cadences.nearest(tpeak, settings.tolerance_days)
     if settings.estimate_snr and np.isfinite(cadences.flux_err).any():
@@ -147,6 +149,18 @@ def place_labels(orbits: Sequence[Orbit], labels: pl.DataFrame, settings: Window
     )
 
 
+def all_candidates(
+    stars: Mapping[str, Sequence[Orbit]], labels: pl.DataFrame, settings: WindowSettings
+) -> pl.DataFrame:
+    """`candidate_windows` of star after star; labels of other stars are not used."""
+    of_star = labels.partition_by("star_id", as_dict=True)
+    none = pl.DataFrame(schema=LABELS)
+    parts = [
+        candidate_windows(star_id, orbits, of_star.get((star_id,), none), settings) for star_id, orbits in stars.items()
+    ]
+    return pl.concat([pl.DataFrame(schema=INDEX), *parts])
+
+
 def candidate_windows(
     star_id: str, orbits: Sequence[Orbit], labels: pl.DataFrame, settings: WindowSettings
 ) -> pl.DataFrame:
@@ -165,9 +179,10 @@ def candidate_windows(
     if not orbits:
         return pl.DataFrame(schema=INDEX)
     placed = place_labels(orbits, labels, settings)
-    cadences = _Cadences(orbits, settings.length)
+    cadences = _Cadences(orbits, settings)
     free = cadences.whole & ~_near_label(placed, orbits, cadences, settings)
-    others, draw = _on_grids(free, settings.strides, stream(settings.seed, "flare windows", star_id))
+    ranks, draw = _on_grids(free[cadences.good], settings.strides, stream(settings.seed, "flare windows", star_id))
+    others = cadences.good[ranks]
     flares = placed.filter(pl.col("use") == "flare").with_columns(label=pl.lit(1), draw=pl.lit(0.0))
     rest = pl.DataFrame({"orbit": cadences.orbit[others], "centre": cadences.within[others], "draw": draw})
     return (
@@ -192,14 +207,35 @@ def draw_windows(candidates: pl.DataFrame, settings: WindowSettings) -> pl.DataF
     -------
     INDEX, in order of star, orbit and centre.
     """
-    is_flare = pl.col("label") == 1
-    flares = candidates.filter(is_flare)
-    wanted = round(flares.height * (1.0 / settings.flare_fraction - 1.0))
-    others = candidates.filter(~is_flare).sort("draw", "star_id", "orbit", "centre").head(wanted)
-    return pl.concat([flares, others]).sort("star_id", "orbit", "centre")
+    of_flare = candidates["label"] == 1
+    limit = draw_limit(int(of_flare.sum()), [candidates.filter(~of_flare)["draw"].to_numpy()], settings)
+    return drawn(candidates, limit).sort("star_id", "orbit", "centre")
 
 
-def cut_windows(index: pl.DataFrame, stars: Mapping[str, Sequence[Orbit]], length: int) -> NDArray[np.float32]:
+def draw_limit(flares: int, draws: Iterable[Array], settings: WindowSettings) -> float:
+    """The highest `draw` of a window without a flare that is taken, if there are so many flares; -1 for none.
+
+    Parameters
+    ----------
+    draws : of the candidates without a flare, part by part: no more than those taken and one part are held at once.
+    """
+    wanted = round(flares * (1.0 / settings.flare_fraction - 1.0))
+    least = np.empty(0)
+    for part in draws:
+        least = np.concatenate([least, part])
+        if len(least) > wanted:
+            least = np.partition(least, wanted)[:wanted]
+    return float(least.max(initial=-1.0))
+
+
+def drawn(candidates: pl.DataFrame, limit: float) -> pl.DataFrame:
+    """The candidates that are flares, or whose `draw` is not above the limit."""
+    return candidates.filter((pl.col("label") == 1) | (pl.col("draw") <= limit))
+
+
+def cut_windows(
+    index: pl.DataFrame, stars: Mapping[str, Sequence[Orbit]], settings: WindowSettings
+) -> NDArray[np.float32]:
     """The windows of an index, float32 (n, length), in units of the orbit's median flux.
 
     Raises
@@ -207,18 +243,20 @@ def cut_windows(index: pl.DataFrame, stars: Mapping[str, Sequence[Orbit]], lengt
     DataError
         When a star or an orbit of the index is not there, or a window is not whole: the index is of other light curves.
     """
-    windows = np.empty((index.height, length), dtype=np.float32)
+    windows = np.empty((index.height, settings.length), dtype=np.float32)
     rows = index.select("star_id", "orbit", "centre").with_row_index("row")
     for (star_id, orbit), part in rows.partition_by("star_id", "orbit", as_dict=True, include_key=False).items():
         orbits = stars.get(str(star_id), ())
-        first = part["centre"].to_numpy() - length // 2
-        if not 0 <= orbit < len(orbits) or first.min() < 0 or first.max() > len(orbits[orbit]) - length:
-            raise DataError(f"star {star_id}: has no orbit {orbit} with all windows of this index")
-        windows[part["row"].to_numpy()] = sliding_window_view(orbits[orbit].flux, length)[first]
-    if not np.isfinite(windows).all():
-        row = int(np.argmin(np.isfinite(windows).all(axis=1)))
-        star_id, orbit, centre = rows.select("star_id", "orbit", "centre").row(row)
-        raise DataError(f"star {star_id}: the window about cadence {centre} of orbit {orbit} has lost cadences")
+        if not 0 <= orbit < len(orbits):
+            raise DataError(f"star {star_id}: has no orbit {orbit}, in which the index has windows")
+        cadences = _Cadences([orbits[orbit]], settings)
+        centre = part["centre"].to_numpy()
+        whole = np.isin(centre, np.flatnonzero(cadences.whole))
+        if not whole.all():
+            raise DataError(f"star {star_id}: there is no window about cadence {centre[~whole][0]} of orbit {orbit}")
+        first = np.searchsorted(cadences.good, centre) - settings.length // 2
+        flux = cadences.flux[cadences.good]
+        windows[part["row"].to_numpy()] = sliding_window_view(flux, settings.length)[first]
     return windows
 
 
@@ -234,61 +272,6 @@ def class_shares(index: pl.DataFrame) -> dict[str, float]:
     }
 
 
-def split_samples(
-    index: pl.DataFrame, shares: Mapping[str, float], seed: int, of_star: Mapping[str, str] | None = None
-) -> NDArray[np.str_]:
-    """The split of each window, shape (n,).
-
-    Parameters
-    ----------
-    shares : of the windows, by the name of the split, such as the paper's {"train": 0.8, "validation": 0.1, "test":
-        0.1}; they add up to one.
-    of_star : the split of each star, which its windows then follow. Without it windows are dealt out at random, as in
-        the paper: then a star's windows stand in every split, the same flares seen side by side, and scores on the test
-        windows are not those on another star (AMB-60).
-
-    Raises
-    ------
-    DataError
-        When a star has no split, or one that is not among `shares`.
-    """
-    if of_star is None:
-        edges = np.rint(np.cumsum(list(shares.values()))[:-1] * index.height)
-        place = np.random.default_rng(seed).permutation(index.height)
-        return np.array(list(shares))[np.searchsorted(edges, place, side="right")]
-    for star in index["star_id"].unique(maintain_order=True):
-        if of_star.get(star) not in shares:
-            raise DataError(f"star {star}: has the split {of_star.get(star)!r}, where one of {list(shares)} is due")
-    return np.array([of_star[star] for star in index["star_id"]], dtype=np.str_)
-
-
-def folds(index: pl.DataFrame, by: Literal["star", "sample"], n_folds: int = 5, seed: int = 88) -> NDArray[np.int64]:
-    """The fold of each window for cross-validation, 0 to n_folds - 1, shape (n,).
-
-    By star, each goes to the fold that has the fewest flares so far, those with most flares first; one without flares
-    to the fold that has the fewest windows. By sample, windows are dealt out at random, as in the paper.
-
-    Raises
-    ------
-    DataError
-        When there are fewer stars, or windows, than folds.
-    """
-    n = index["star_id"].n_unique() if by == "star" else index.height
-    if n < n_folds:
-        raise DataError(f"{n} {by}s cannot be divided into {n_folds} folds")
-    rng = np.random.default_rng(seed)
-    if by == "sample":
-        return rng.permutation(index.height) % n_folds
-    stars = index.group_by("star_id").agg(flares=(pl.col("label") == 1).sum(), windows=pl.len()).sort("star_id")
-    counts = stars.select("flares", "windows").to_numpy().astype(np.int64)
-    loads = np.zeros((n_folds, 2), dtype=np.int64)
-    fold = np.empty(len(counts), dtype=np.int64)
-    for star in np.lexsort((rng.random(len(counts)), -counts[:, 1], -counts[:, 0])):
-        fold[star] = np.lexsort((loads[:, 1], loads[:, 0 if counts[star, 0] else 1]))[0]
-        loads[fold[star]] += counts[star]
-    return fold[np.searchsorted(stars["star_id"].to_numpy(), index["star_id"].to_numpy())]
-
-
 class _Cadences:
     """A star's orbits one after the other.
 
@@ -296,10 +279,11 @@ class _Cadences:
     ----------
     time, flux, flux_err : float64 (m,)
     orbit, within : int32 (m,), which orbit, and which cadence of it
-    whole : bool (m,), whether the window centred here lies in its orbit and has no lost cadence
+    good : int64 (n,), the cadences that are not lost; what a window holds is consecutive here
+    whole : bool (m,), whether there is a window centred here: that lies in one orbit and over no gap that is not closed
     """
 
-    def __init__(self, orbits: Sequence[Orbit], length: int) -> None:
+    def __init__(self, orbits: Sequence[Orbit], settings: WindowSettings) -> None:
         lengths = np.array([len(orbit) for orbit in orbits], dtype=np.int64)
         self.time, self.flux, self.flux_err = (
             np.concatenate([np.empty(0), *(getattr(orbit, name) for orbit in orbits)])
@@ -309,18 +293,24 @@ class _Cadences:
         self.begin = np.repeat(np.cumsum(lengths) - lengths, lengths)
         self.end = self.begin + np.repeat(lengths, lengths)
         self.within = (np.arange(len(self.time)) - self.begin).astype(np.int32)
-        lost = np.concatenate([[0], np.cumsum(~np.isfinite(self.flux))])
-        first = np.arange(len(self.time)) - length // 2
-        inside = (first >= self.begin) & (first + length <= self.end)
-        n = len(self.time)
-        self.whole = inside & (lost[np.clip(first + length, 0, n)] == lost[np.clip(first, 0, n)])
+        self.good = np.flatnonzero(np.isfinite(self.flux))
+        apart = (np.diff(self.good) > settings.close + 1) | (np.diff(self.orbit[self.good]) > 0)
+        starts = np.concatenate([[0], np.flatnonzero(apart) + 1])
+        counts = np.diff(starts, append=len(self.good))
+        start, stop = (np.repeat(edge, counts) for edge in (starts, starts + counts))
+        first = np.arange(len(self.good)) - settings.length // 2
+        self.whole = np.zeros(len(self.time), dtype=bool)
+        self.whole[self.good] = (first >= start) & (first + settings.length <= stop)
 
     def nearest(self, times: Array, tolerance: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The cadence nearest to each time, and whether it is near enough."""
-        after = np.searchsorted(self.time, times)
-        left, right = (np.clip(place, 0, len(self.time) - 1) for place in (after - 1, after))
-        place = np.where(times - self.time[left] <= self.time[right] - times, left, right)
-        return place, np.abs(self.time[place] - times) <= tolerance
+        """The cadence nearest to each time that is not lost, and whether it is near enough."""
+        if not len(self.good):
+            return np.zeros(len(times), dtype=np.int64), np.zeros(len(times), dtype=bool)
+        time = self.time[self.good]
+        after = np.searchsorted(time, times)
+        left, right = (np.clip(rank, 0, len(time) - 1) for rank in (after - 1, after))
+        rank = np.where(times - time[left] <= time[right] - times, left, right)
+        return self.good[rank], np.abs(time[rank] - times) <= tolerance
 
     def highest(self, places: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
         """The cadence of highest flux at most `reach` from each of these, the nearest of equals, in the same orbit."""
@@ -371,9 +361,10 @@ def _on_grids(
 ) -> tuple[NDArray[np.int64], Array]:
     """Cadences of ever finer grids over each stretch of free ones, and the order in which they are to be drawn.
 
-    No stretch reaches into another orbit, since no window is centred on an orbit's first cadence. Each has grids of its
-    own with a random beginning. The order of a cadence is at random between the number of its coarsest grid and the
-    next, so that a finer grid waits until the coarser are used up.
+    They are counted without the lost ones, so that windows that are closed over a gap do not overlap for that. No
+    stretch reaches over more, since no window is centred on the first cadence after a gap or of an orbit. Each has
+    grids of its own with a random beginning. The order of a cadence is at random between the number of its coarsest
+    grid and the next, so that a finer grid waits until the coarser are used up.
     """
     places = np.flatnonzero(free)
     begins = np.flatnonzero(np.diff(places, prepend=-2) > 1) if len(places) else places

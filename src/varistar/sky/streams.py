@@ -23,7 +23,7 @@ def opaque_id(seed: int, *key: str | int) -> str:
 
 def _number(key: tuple[str | int, ...]) -> int:
     """A stable 64-bit number for a key; Python's own hash of text changes from run to run."""
-    plain = [part if isinstance(part, str) else int(part) for part in key]  # NumPy's integers are written otherwise
+    plain = [str(part) if isinstance(part, str) else int(part) for part in key]  # NumPy writes its own otherwise
     return int.from_bytes(hashlib.blake2b(repr(plain).encode(), digest_size=8).digest(), "little")
 
 
