@@ -1,7 +1,6 @@
 """The commands that train, choose and run networks."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +64,71 @@ def train(
 
 
 @app.command()
+def label(
+    wing: Wing,
+    inputs: Inputs,
+    labels: Annotated[
+        Path,
+        typer.Option(
+            help="Table of flares: a published list, or star_id, tpeak [d] and what is known of amplitude, "
+            "fwhm_minutes, equivalent_duration_s."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the labelled stars; one that is there is replaced.")],
+    star: Annotated[str | None, typer.Option(help="The star of a list that names none.")] = None,
+    root: Root = None,
+) -> None:
+    """Make training data of light curves whose flares are labelled.
+
+    Stars that the table names are taken, with the flares that fall into their light curves. Where something stands out
+    that the table does not name, networks learn neither that it is a flare nor that it is none.
+    """
+    from varistar.flares.label import label_light_curves
+    from varistar.flares.orbits import OrbitSettings
+    from varistar.foundation.params import find_root, read_section
+
+    if wing != "flares":
+        _known_wing(wing)
+        raise ConfigError("only flares are labelled; periods are learned from simulated stars alone")
+    done = label_light_curves(
+        inputs, labels, output, read_section(find_root(root), "flares.orbits", OrbitSettings), star
+    )
+    print(f"{output}: {done.stars} stars with {done.flares} flares; {done.doubts} doubts, which count neither way")
+    for reason, count in done.left_out.items():
+        print(f"  left out: {count} {reason}")
+    print(f"to learn from them, set flares.labelled in params.yaml to {{folder: {output}, version: {done.version}}}")
+
+
+@app.command()
+def finetune(
+    wing: Wing,
+    variant: Annotated[str, typer.Argument(help="A variant of params.yaml.")],
+    labelled: Annotated[Path, typer.Option(help="Folder of labelled stars, as `varistar label flares` writes it.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the model; by default build/trials/<variant>-tuned.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of the model to begin with; by default the variant's last rebuild.")
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Teach a trained network further, on labelled stars.
+
+    Of these the test stars are kept aside to judge by. The threshold is found on the others, upside down.
+    """
+    from varistar.flares.finetune import tune_trial
+    from varistar.foundation.params import find_root
+
+    if wing != "flares":
+        _known_wing(wing)
+        raise ConfigError("only networks of flares are taught further")
+    done = tune_trial(find_root(root), variant, labelled, output, model)
+    print(f"{done.folder}: taught by {done.stars} labelled stars; `varistar promote flares --candidate` compares it")
+    if done.before is not None and done.after is not None:
+        print(f"F1 of events on {done.kept_aside} stars kept aside: {done.before:.3f} before, {done.after:.3f} now")
+
+
+@app.command()
 def sweep(
     wing: Wing,
     variant: Annotated[str, typer.Argument(help="A variant of params.yaml.")],
@@ -83,14 +147,17 @@ def sweep(
     """Search for better training of a variant.
 
     Trials are scored on the validation split, each an MLflow run; the first has the variant's own values. What is
-    tried, and what counts as better, stands in params.yaml under periods.sweep. With one objective, trials that fall
-    behind the median of the others are pruned; with several, none is. An interrupted sweep goes on when the same
+    tried, and what counts as better, stands in params.yaml under sweep of the wing. With one objective, trials that
+    fall behind the median of the others are pruned; with several, none is. An interrupted sweep goes on when the same
     command is given again. Figures of it are drawn beside the journal, in build/sweeps.
     """
-    _known_wing(wing, ("periods",))
+    _known_wing(wing)
     from varistar.foundation.params import find_root
-    from varistar.periods.sweep import sweep_variant, write_winner
 
+    if wing == "flares":
+        from varistar.flares.sweep import sweep_variant, write_winner
+    else:
+        from varistar.periods.sweep import sweep_variant, write_winner
     folder = find_root(root)
     if winner:
         best = write_winner(folder, variant, winner, storage)
@@ -110,13 +177,17 @@ def difference(
 ) -> None:
     """How much better one variant is than another.
 
-    The differences are paired, star by star, with the 95% interval of a bootstrap that keeps the examples of a template
-    together. Both variants must have been evaluated on this machine.
+    The differences are paired, star by star, with the 95% interval of a bootstrap that keeps together the examples of
+    a template, or the flares of a star. Both variants must have been evaluated on this machine.
     """
-    _known_wing(wing, ("periods",))
+    _known_wing(wing)
+    from varistar.experiments.differences import difference_lines
     from varistar.foundation.params import find_root
-    from varistar.periods.difference import difference_lines, differences
 
+    if wing == "flares":
+        from varistar.flares.difference import differences
+    else:
+        from varistar.periods.difference import differences
     print("\n".join(difference_lines(differences(find_root(root), first, second))))
 
 
@@ -284,10 +355,8 @@ def _catalog_settings(root: Path | None) -> "FlareCatalogSettings | None":
     return None if folder is None else read_catalog_settings(folder)
 
 
-def _known_wing(wing: str, wings: Sequence[str] = WINGS) -> None:
-    if wing in WINGS and wing not in wings:
-        raise VaristarError(f"the wing '{wing}' has none of that yet; {' and '.join(wings)} has")
-    if wing not in wings:
+def _known_wing(wing: str) -> None:
+    if wing not in WINGS:
         raise VaristarError(f"there is no wing '{wing}'; there are {' and '.join(WINGS)}")
 
 

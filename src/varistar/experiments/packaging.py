@@ -61,7 +61,8 @@ def package(
         A model's content.
     load_network : callable
         From the content to the network with its calibration, `(batch, ...) -> (batch, outputs)`, and an example of
-        its input: a batch of at least two, of the type that it takes.
+        its input: a batch of at least two, of the type that it takes. Any batch is served; a network that takes any
+        length along further axes of its input says which in `free_axes`, such as `(0, 2)`.
     experiment, run_id : str
         The experiment to list the package under, and the run that trained it, if the store has it.
     card : str, optional
@@ -213,7 +214,7 @@ gives values that mean nothing.
 
 
 def _signature(network: "torch.nn.Module", example: NDArray[Any]) -> "ModelSignature":
-    """Any batch of such inputs gives a batch of float32 outputs.
+    """Any batch of such inputs, of any length along the free axes, gives a batch of float32 outputs.
 
     The tensors have no names: with one, MLflow would expect dictionaries, which its PyTorch flavour does not take.
     """
@@ -223,14 +224,31 @@ def _signature(network: "torch.nn.Module", example: NDArray[Any]) -> "ModelSigna
 
     if example.ndim < 2 or example.shape[0] < 2:
         raise RegistryError(f"the example input needs a batch of at least two, got shape {example.shape}")
+    shorter = _resized(example, {axis: example.shape[axis] - 1 for axis in _free_axes(network)})
     with torch.no_grad():
-        output = network(torch.from_numpy(example))
+        output, other = network(torch.from_numpy(example)), network(torch.from_numpy(shorter))
     if not isinstance(output, torch.Tensor) or output.dtype != torch.float32 or output.shape[:1] != example.shape[:1]:
         raise RegistryError("the network must give one float32 tensor with a row per input to be packaged")
-    return ModelSignature(
-        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *output.shape[1:]))]),
+    given, changed = (
+        (-1 if size != less else size for size, less in zip(one.shape, two.shape, strict=True))
+        for one, two in ((example, shorter), (output, other))
     )
+    return ModelSignature(
+        inputs=Schema([TensorSpec(example.dtype, tuple(given))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), tuple(changed))]),
+    )
+
+
+def _free_axes(network: "torch.nn.Module") -> tuple[int, ...]:
+    """The axes of its input along which the network takes any length; the batch is one always."""
+    return tuple(getattr(network, "free_axes", (0,)))
+
+
+def _resized(example: NDArray[Any], lengths: dict[int, int]) -> NDArray[Any]:
+    """The example cut, or repeated, to these lengths by axis."""
+    for axis, length in lengths.items():
+        example = np.take(example, np.arange(length), axis, mode="wrap")
+    return np.ascontiguousarray(example)
 
 
 def _export(
@@ -269,22 +287,24 @@ def _export(
 
 
 def _compare(files: Path, network: "torch.nn.Module", example: NDArray[Any]) -> None:
-    """Load the package as a user would and compare it with the network, at batch sizes the export has not seen."""
+    """Load the package as a user would and compare it with the network, at sizes the export has not seen."""
     import mlflow.pyfunc
     import torch
 
     with _pickle_refused():
         loaded = mlflow.pyfunc.load_model(str(files))
-    for rows in (1, len(example), 2 * len(example) + 1):
-        batch = np.resize(example, (rows, *example.shape[1:]))
+    for rows, factor in ((1, 0.37), (len(example), 1.0), (2 * len(example) + 1, 1.7)):
+        lengths = {axis: max(round(factor * example.shape[axis]), 1) for axis in _free_axes(network)} | {0: rows}
+        batch = _resized(example, lengths)
+        shown = f"a batch of {' x '.join(map(str, batch.shape))}"
         with torch.no_grad():
             expected = network(torch.from_numpy(batch)).numpy()
         try:
             answer = loaded.predict(batch)
         except Exception as error:
-            raise RegistryError(f"the exported network refuses a batch of {rows}: {_flat(error)}") from error
+            raise RegistryError(f"the exported network refuses {shown}: {_flat(error)}") from error
         if not np.allclose(answer, expected, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True):
-            raise RegistryError(f"the exported network answers otherwise than the network itself at a batch of {rows}")
+            raise RegistryError(f"the exported network answers otherwise than the network itself to {shown}")
 
 
 def _new_version(client: "MlflowClient", name: str, model_id: str, run_id: str | None, digest: str, card: str) -> str:

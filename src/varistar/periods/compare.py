@@ -36,7 +36,7 @@ def compare(root: Path) -> dict[str, Any]:
     metrics = {name: read_json(reports / f"{name}.json") for name in lookup(params, "periods.variants")}
     study = {
         name: read_json(path)
-        for name in params["periods"].get("study", {})
+        for name in params["periods"].get("study") or {}
         if (path := root / "metrics/study" / f"{name}.json").exists()
     }
     everything = metrics | {f"{name}{STUDIED}": report for name, report in study.items()}
@@ -86,7 +86,7 @@ def table3(periods: dict[str, Any], metrics: dict[str, dict[str, Any]]) -> list[
     A row whose template set has no test is left out.
     """
     rows = []
-    for name, variant in (periods["variants"] | periods.get("study", {})).items():
+    for name, variant in (periods["variants"] | (periods.get("study") or {})).items():
         if "published" not in variant or name not in metrics:
             continue
         templates = periods["samples"][variant["sample"]]["parts"][0]["templates"]

@@ -52,17 +52,6 @@ def _difference(right: list[NDArray], groups: NDArray) -> Difference:
     return Difference(mean=mean, low=low, high=high)
 
 
-def difference_lines(found: dict[str, dict[str, Difference]]) -> list[str]:
-    """The differences as a printed table."""
-    lines = [f"{'test':<22}{'score':<22}{'difference':>11}   95% interval"]
-    for test, scores in found.items():
-        lines += [
-            f"{test:<22}{name:<22}{value.mean:>+11.4f}   {value.low:+.4f} to {value.high:+.4f}"
-            for name, value in scores.items()
-        ]
-    return lines
-
-
 def _measured(root: Path, name: str) -> pl.DataFrame:
     path = root / "build/periods/measured" / f"{name}.parquet"
     command = {"variants": f"dvc repro evaluate@{name}", "study": f"dvc repro study/dvc.yaml:evaluate@{name}"}

@@ -61,7 +61,7 @@ def _reports(root: Path, periods: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         name: read_json(path)
         for section, folder in REPORTS.items()
-        for name in periods.get(section, {})
+        for name in periods.get(section) or {}
         if (path := root / folder / f"{name}.json").exists()
     }
 

@@ -130,9 +130,9 @@ def section_of(root: Path, name: str) -> str:
     """
     periods = lookup(read_params(root), "periods")
     for section in SECTIONS:
-        if name in periods.get(section, {}):
+        if name in (periods.get(section) or {}):
             return section
-    there = ", ".join(name for section in SECTIONS for name in periods.get(section, {}))
+    there = ", ".join(name for section in SECTIONS for name in periods.get(section) or {})
     raise ConfigError(f"{PARAMS}: there is no variant '{name}'; there are {there}")
 
 
