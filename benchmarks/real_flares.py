@@ -120,8 +120,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("VARISTAR_REAL_DATA", root.parent / "shared/data"))
     )
-    calibrated = root / "build/flares/calibrated"
-    studied = calibrated / "replica"
+    calibrated, studied = root / "build/flares/calibrated", root / "build/flares/study/calibrated/replica"
     parser.add_argument("--points", type=Path, default=calibrated / "points")
     parser.add_argument("--windows", type=Path, default=studied if studied.is_dir() else calibrated / "windows")
     parser.add_argument("--output", type=Path, default=root / "docs/real-flares.md")

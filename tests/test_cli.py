@@ -19,6 +19,7 @@ from varistar.bulk.arrays import open_arrays
 from varistar.cli import app
 from varistar.experiments.content import content_hash
 from varistar.experiments.promotion import Outcome
+from varistar.flares.label import Labelled
 from varistar.foundation.files import write_json
 from varistar.foundation.params import read_params
 from varistar.lightcurves.readers import Format
@@ -349,6 +350,32 @@ def test_a_training_outside_the_pipeline(varistar: Run, project: Path, monkeypat
     answer = varistar("train", "periods", "clump-8-16-32", "--preset", "replica", "--output", "out")
     assert asked == [(project, "clump-8-16-32", "replica", Path("out"))]
     assert "`varistar promote periods --candidate build/trials/x` compares it with the champion" in answer.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("train", "periods", "x"), ("train", "flares", "x"), ("finetune", "flares", "x", "--labelled", "y")],
+    ids=" ".join,
+)
+def test_a_folder_of_other_things_is_no_place_for_a_model(refuses: Refuses, project: Path, words: Any) -> None:
+    (project / "papers").mkdir()
+    (project / "papers/draft.tex").touch()
+    (project / "papers/model.json").touch()
+    said = refuses(*words, "--output", "papers")
+    assert said == "papers: would be replaced, but holds 'draft.tex'; name a folder of its own"
+
+
+def test_the_folder_of_labelled_stars_is_named_as_params_yaml_means_it(
+    varistar: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Labelled(1, 2, 3, {}, "0123456789ab")
+    monkeypatch.setattr("varistar.flares.label.label_light_curves", lambda *arguments: done)
+    (project / "below").mkdir()
+    monkeypatch.chdir(project / "below")
+    elsewhere = project.parent / "elsewhere"
+    for output, shown in (("stars", "below/stars"), ("../data/stars", "data/stars"), (elsewhere, str(elsewhere))):
+        answer = varistar("label", "flares", ".", "--labels", "list.csv", "--output", output)
+        assert answer.out.endswith(f"{{folder: {shown}, version: '0123456789ab'}}\n"), answer.err
 
 
 # predict

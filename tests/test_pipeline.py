@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,7 @@ def test_the_study_goes_through_the_stages_of_the_variants(wing: str, wdir: str)
         theirs = json.dumps({key: value for key, value in variants[name].items() if key != "wdir"})
         theirs = theirs.replace(f"{wing}.variants.", f"{wing}.study.")
         theirs = theirs.replace(f"metrics/{wing}/${{key}}", f"{metrics}/${{key}}")
+        if wing == "flares":  # a rebuild waits for all that the variants leave in their folders
+            theirs = re.sub(r"build/flares/(\w+)/\$\{key\}", r"build/flares/study/\1/${key}", theirs)
         assert stage.pop("wdir") == wdir
         assert stage == json.loads(theirs), name
-
-
-def test_what_is_injected_is_looked_for_by_every_variant() -> None:
-    """The study's networks stand in the same folder, and are not waited for."""
-    variants = YAML(typ="safe").load((REPOSITORY / "params.yaml").read_text())["flares"]["variants"]
-    waited = {dep for dep in FLARES["recover"]["deps"] if "/calibrated" in dep}
-    assert waited == {f"build/flares/calibrated/{name}" for name in variants}

@@ -293,6 +293,33 @@ def test_injected_flares_say_how_small_a_flare_is_found(shard: Path, flare_model
     assert (tables["stars"]["amplitude_50"] > 0).all()
 
 
+@pytest.mark.parametrize("minutes", [[], [None], ["two"], [0.0], [float("nan")]])
+def test_injected_flares_need_a_cadence_that_is_one(
+    minutes: list[object], shard: Path, flare_model: Path, tmp_path: Path
+) -> None:
+    n, recovery = len(minutes), tmp_path / "recovery.parquet"
+    columns = {"equivalent_duration_s": [1.0] * n, "peak_snr": [5.0] * n, "recovered": [True] * n}
+    pl.DataFrame({**columns, "cadence_minutes": minutes}).write_parquet(recovery)
+    with pytest.raises(DataError, match="'cadence_minutes' must hold positive numbers, and at least one"):
+        predict_flares([shard], flare_model, tmp_path / "flares.parquet", 1, "cpu", recovery=recovery)  # type: ignore[arg-type]
+
+
+def test_too_few_injected_flares_of_a_cadence_are_told_of_by_file(
+    shard: Path, flare_model: Path, tmp_path: Path
+) -> None:
+    few = {"equivalent_duration_s": [1.0], "peak_snr": [5.0], "recovered": [True], "cadence_minutes": [2.0]}
+    pl.DataFrame(few).write_parquet(tmp_path / "recovery.parquet")
+    with pytest.raises(DataError, match=r"recovery\.parquet: completeness needs injected flares of several sizes"):
+        predict_flares(
+            [shard],
+            flare_model,
+            tmp_path / "flares.parquet",
+            1,  # type: ignore[arg-type]
+            "cpu",
+            recovery=tmp_path / "recovery.parquet",
+        )
+
+
 def test_half_found() -> None:
     assert half_found(lambda ed: 1 / (1 + (20.0 / ed) ** 2)) == pytest.approx(20.0, rel=1e-3)
     assert half_found(lambda ed: np.full_like(ed, 0.4)) is None

@@ -105,8 +105,9 @@ def test_a_variant_that_finds_nothing_has_no_precision(root: Path) -> None:
 def test_what_is_missing_is_named(root: Path) -> None:
     with pytest.raises(ConfigError, match="there is no variant 'fourth' of flares; there are one, other, third"):
         differences(root, "one", "fourth")
-    with pytest.raises(DataError, match=r"not been evaluated here; `python -m varistar\.flares\.evaluate third` does"):
+    with pytest.raises(DataError, match=r"not been evaluated here; `dvc repro flares/study/dvc\.yaml:evaluate@third`"):
         differences(root, "one", "third")
     write(root, "other", 0.5, 3, test="another")
-    with pytest.raises(DataError, match="'one' and 'other' were measured on different stars"):
+    stages = r"flares/dvc\.yaml:evaluate@one flares/dvc\.yaml:evaluate@other"
+    with pytest.raises(DataError, match=f"'one' and 'other' were measured on different stars; `dvc repro {stages}`"):
         differences(root, "one", "other")

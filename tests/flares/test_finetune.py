@@ -1,6 +1,8 @@
 """A network that is taught further learns from the labelled stars that are its own, and keeps all else."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.splits import SplitSettings
 from varistar.experiments.tracking import find_run
+from varistar.flares import finetune
 from varistar.flares.calibrate import SEEDS
-from varistar.flares.examples import ExampleSettings
+from varistar.flares.examples import ExampleSettings, StretchSettings
 from varistar.flares.finder import FlareFinder
 from varistar.flares.finetune import (
     TAUGHT,
@@ -104,6 +107,67 @@ def test_the_threshold_leaves_so_many_events_upside_down(project: Any, stars: li
     assert with_seeds(content, {}).spec == content.spec
 
 
+def test_the_old_threshold_does_not_matter_to_the_new(project: Any, stars: list[KnownStar]) -> None:
+    """Below `grow` it once made the rule grow no further than the threshold, at any."""
+    content = with_seeds(read_content(project.build / "calibrated/points"), {"offset": 2.0})  # many cadences grow
+    days = sum(searched_days(star.orbits) for star in stars)
+    for allowed in (2, 8, 20, 50, 100):
+        low, high = (
+            thresholds_upside_down(with_seeds(content, {"seed": seed}), stars, (allowed + 0.5) / days, "cpu")
+            for seed in (0.01, 0.9)
+        )
+        assert low == high
+
+
+def test_stretches_are_of_the_cadences_that_the_model_knows(
+    project: Any, stars: list[KnownStar], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = read_content(project.build / "calibrated/points")
+    preprocessing = content.spec.preprocessing | {"cadences": [2.0, 10.0]}
+    content = replace(content, spec=content.spec.model_copy(update={"preprocessing": preprocessing}))
+    settings = read_section(project.root, "flares.examples", ExampleSettings).points
+    used: list[StretchSettings] = []
+
+    def note(stars: Any, settings: StretchSettings, copies: range, seed: int) -> Any:
+        used.append(settings)
+        return make_stretches(stars, settings, copies, seed)
+
+    monkeypatch.setattr(finetune, "make_stretches", note)
+    variant = read_variant(project.root, "points")
+    fine_tune(content, stars, variant, settings.model_copy(update={"cadences": (30.0,)}), SHORT, tmp_path, "cpu")
+    assert [one.cadences for one in used] == [(2.0, 10.0)] * 2
+
+
+def test_another_teaching_does_not_go_on_from_the_checkpoints_of_one_that_was_interrupted(
+    copied: Any, labelled: Path, in_project: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same one does."""
+    shutil.copytree(labelled, tmp_path / "other")
+    flares = pl.read_parquet(labelled / "flares.parquet")
+    flares.with_columns(pl.col("amplitude") * 2).write_parquet(tmp_path / "other/flares.parquet")
+    asked: list[Path] = []
+
+    def interrupted(*arguments: Any) -> Any:
+        asked.append(arguments[5])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "fine_tune", interrupted)
+    teachings: list[tuple[Path, TuningSettings]] = [
+        (labelled, SHORT),
+        (labelled, SHORT),
+        (tmp_path / "other", SHORT),
+        (labelled, SHORT.model_copy(update={"slower": 0.2})),
+    ]
+    with in_project(copied.root):
+        for folder, tuning in teachings:
+            with pytest.raises(KeyboardInterrupt):
+                tune_trial(copied.root, "points", folder, tuning=tuning)
+        copied.change(flares__variants__points__training__batch_size=32)
+        with pytest.raises(KeyboardInterrupt):
+            tune_trial(copied.root, "points", labelled, tuning=SHORT)
+    assert asked[0] == asked[1] and len(set(asked)) == 4
+
+
 def test_stretches_differ_from_copy_to_copy_in_what_is_injected(project: Any, stars: list[KnownStar]) -> None:
     settings = read_section(project.root, "flares.examples", ExampleSettings).points
     one, both = (make_stretches(stars[:1], settings, range(n), 7) for n in (1, 2))
@@ -139,6 +203,8 @@ def test_mistakes_are_named(copied: Any, labelled: Path, tmp_path: Path) -> None
         tune_trial(copied.root, "points", tmp_path)
     with pytest.raises(DataError, match="no such model; make it with `dvc repro"):
         tune_trial(copied.root, "points", labelled, model=tmp_path / "none")
+    with pytest.raises(ConfigError, match="windows: a network of windows, where one of points was expected"):
+        tune_trial(copied.root, "points", labelled, model=copied.build / "calibrated/windows")
     copied.change(flares__split={"train": 0.0, "validation": 0.0, "calibration": 0.0, "test": 1.0, "seed": 4})
     with pytest.raises(DataError, match="all labelled stars are in the test"):
         tune_trial(copied.root, "points", labelled)

@@ -255,6 +255,22 @@ def test_light_beneath_that_bends_widens_the_errors() -> None:
     assert np.std(pulls["ignored"]) > 1.3 * np.std(pulls["known"])
 
 
+def test_errors_do_not_depend_on_how_much_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, n = np.random.default_rng(16), 140
+    time = 1500.0 + CADENCE * np.arange(n)
+    flux = flare_flux(flares_of((time[50], 0.05, 8.0)), time, CADENCE) + NOISE * rng.normal(size=n)
+    errors, event = np.full(n, NOISE), (time[40], time[70])
+
+    def error() -> float:
+        found = fit_event(time, flux, errors, CADENCE, event, FitSettings(most_flares=1), NOISE, None, errors)
+        assert found is not None
+        return found.equivalent_duration_err
+
+    whole = error()
+    monkeypatch.setattr("varistar.flares.fits.BLOCK", 17)
+    assert error() == pytest.approx(whole, rel=1e-10)
+
+
 def test_a_width_at_its_bound_is_reported() -> None:
     time = 1500.0 + CADENCE * np.arange(140)
     flux = np.where(np.arange(140) == 50, 0.5, 0.0)  # one cadence: narrower than any bound

@@ -158,6 +158,12 @@ def test_a_network_of_points_has_no_folds(project: Any) -> None:
         cross_validate(project.build / "examples/points", read_variant(project.root, "points"))
 
 
+@pytest.mark.parametrize("arguments", [["--folds", "1"], ["--epochs", "0"]])
+def test_what_is_no_cross_validation_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match="--folds must be 2 or more, and --epochs positive"):
+        main(arguments)
+
+
 def test_the_command_writes_scores_and_figures(
     copied: Any, in_project: Callable[[Path], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ Simulated stars stand for real ones: their brighter flares are the list, and the
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from varistar.flares import examples, train
 from varistar.flares.examples import ExampleSettings, TruthSettings, cadence_truth
 from varistar.flares.known import read_known
 from varistar.flares.label import complete_labels, find_doubts, label_light_curves, read_list, star_key
-from varistar.flares.labelled import DOUBTFUL, find_labelled, join_sectors, version_of
+from varistar.flares.labelled import DOUBTFUL, find_labelled, join_sectors, version_of, with_labelled
 from varistar.flares.labels import LABELS, read_simulated
-from varistar.flares.orbits import OrbitSettings
+from varistar.flares.orbits import Orbit, OrbitSettings
 from varistar.flares.stars import read_orbits, shards_of
 from varistar.foundation.errors import ConfigError, DataError
 from varistar.foundation.params import read_section
@@ -97,8 +98,6 @@ def test_doubts_are_what_the_filter_finds_and_no_label_names(labelled: Path) -> 
 
 
 def test_a_doubt_gives_way_to_a_label() -> None:
-    from varistar.flares.orbits import Orbit
-
     time = np.arange(2000) * 2 / 1440
     orbit = Orbit(time, np.ones(2000), np.full(2000, 0.001), np.arange(2000), 2 / 1440)
     flare = {"tpeak": time[700], "amplitude": 0.05, "fwhm_minutes": 10.0}
@@ -169,11 +168,103 @@ def test_the_same_inputs_give_the_same_version(labelled: Path, sectors: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [("TIC 77", "77", True), ("TIC 0077", "tic77", True), ("KIC 7", "7", True), ("77", "770", False), ("0", "0", True)],
+    ("name", "key"),
+    [
+        ("TIC 77", ("TIC", "77")),
+        ("tic-0077", ("TIC", "77")),
+        ("KIC_7", ("KIC", "7")),
+        (" 0770", ("", "770")),
+        ("0", ("", "0")),
+        ("TIC", ("", "TIC")),
+        ("GJ 0077", ("", "GJ 0077")),
+    ],
 )
-def test_names_of_one_star(one: str, other: str, same: bool) -> None:
-    assert (star_key(one) == star_key(other)) == same
+def test_what_a_name_says(name: str, key: tuple[str, str]) -> None:
+    assert star_key(name) == key
+
+
+def named(star: LightCurves, name: str, **changes: Any) -> LightCurves:
+    return replace(star, star_id=(name,), **changes)
+
+
+@pytest.fixture
+def two_orbits(sectors: Path) -> tuple[LightCurves, list[Orbit]]:
+    """A simulated star with two orbits."""
+    shard = shards_of(sectors)[0]
+    i, orbits = next((i, orbits) for i, (_, orbits) in enumerate(read_orbits(shard, ORBITS)) if len(orbits) == 2)
+    return read_shard(shard).star(i), orbits
+
+
+@pytest.mark.parametrize(
+    ("light_curves", "rows", "expected"),
+    [
+        (["TIC 966"], ["TIC 966", "966"], {"TIC 966": 2}),
+        (["966"], ["TIC-966", "966"], {"966": 2}),
+        (["TIC 77", "KIC 77"], ["TIC 77", "TIC 77"], {"TIC 77": 2}),
+        (["TIC 77", "KIC 77"], ["TIC 77", "kic-77"], {"TIC 77": 1, "KIC 77": 1}),
+        (["TIC 77", "KIC 77"], ["77", "77"], {"TIC 77": 2, "KIC 77": 2}),
+    ],
+)
+def test_whose_flares_they_are(
+    light_curves: list[str],
+    rows: list[str],
+    expected: dict[str, int],
+    two_orbits: tuple[LightCurves, list[Orbit]],
+    tmp_path: Path,
+) -> None:
+    star, orbits = two_orbits
+    for number, name in enumerate(light_curves):
+        write_shard(tmp_path / f"lc/{number}/part-00000.parquet", named(star, name))
+    peaks = [float(orbit.time[np.flatnonzero(orbit.good)[300]]) for orbit in orbits]
+    lines = [f"{name},{peak!r},0.02\n" for name, peak in zip(rows, peaks, strict=True)]
+    (tmp_path / "list.csv").write_text("star_id,tpeak,amp\n" + "".join(lines))
+    label_light_curves([tmp_path / "lc"], tmp_path / "list.csv", tmp_path / "out", ORBITS)
+    stars = read_known(tmp_path / "out", ORBITS, None, "train")
+    assert {one.star_id: one.labels.drop_nulls("amplitude").height for one in stars} == expected
+
+
+def test_files_of_one_star_are_joined_where_only_one_catalog_can_be_meant(
+    two_orbits: tuple[LightCurves, list[Orbit]], tmp_path: Path
+) -> None:
+    """Two names of one star would put it into two splits."""
+    star, (first, second) = two_orbits
+    for number, (name, orbit) in enumerate((("TIC 77", first), ("77", second))):
+        inside = (star["time"] >= orbit.time[0]) & (star["time"] <= orbit.time[-1])
+        write_shard(tmp_path / f"lc/{number}/part-00000.parquet", named(star, name).where(inside))
+    (tmp_path / "list.csv").write_text(f"star_id,tpeak,amp\n77,{first.time[np.flatnonzero(first.good)[300]]},0.02\n")
+    label_light_curves([tmp_path / "lc"], tmp_path / "list.csv", tmp_path / "out", ORBITS)
+    (known,) = read_known(tmp_path / "out", ORBITS, None, "train")
+    assert known.star_id == "TIC 77" and len(known.orbits) == 2
+
+
+def test_orbits_of_other_cadences_are_cut_out(two_orbits: tuple[LightCurves, list[Orbit]], tmp_path: Path) -> None:
+    """Whichever comes first; what is left is as it was."""
+    star, orbits = two_orbits
+    for number, (slow, kept) in enumerate(((0, 1), (1, 0))):
+        folder = tmp_path / str(number)
+        inside = (star["time"] >= orbits[slow].time[0]) & (star["time"] <= orbits[slow].time[-1])
+        write_shard(folder / "part.parquet", named(star, "TIC 77").where(~inside | (np.arange(len(inside)) % 5 == 0)))
+        peak = orbits[kept].time[np.flatnonzero(orbits[kept].good)[300]]
+        (folder / "list.csv").write_text(f"star_id,tpeak,amp\n77,{peak},0.02\n")
+        done = label_light_curves([folder / "part.parquet"], folder / "list.csv", folder / "out", ORBITS)
+        assert done.left_out == {"orbits of another cadence than 1.8 to 2.2 minutes": 1}
+        (known,) = read_known(folder / "out", ORBITS, None, "train")
+        (orbit,) = known.orbits
+        for name in ("time", "flux", "flux_err"):
+            np.testing.assert_array_equal(getattr(orbit, name), getattr(orbits[kept], name))
+
+
+@pytest.mark.parametrize("change", [{"flux_unit": "mJy"}, {"time_system": "BKJD"}])
+def test_a_star_whose_files_cannot_be_joined_stops_no_other(
+    change: dict[str, Any], two_orbits: tuple[LightCurves, list[Orbit]], tmp_path: Path
+) -> None:
+    star, (orbit, _) = two_orbits
+    for number, one in enumerate((named(star, "TIC 5"), named(star, "TIC 77"), named(star, "TIC 77", **change))):
+        write_shard(tmp_path / f"lc/{number}/part-00000.parquet", one)
+    peak = orbit.time[np.flatnonzero(orbit.good)[300]]
+    (tmp_path / "list.csv").write_text(f"star_id,tpeak,amp\n5,{peak},0.02\n77,{peak},0.02\n")
+    done = label_light_curves([tmp_path / "lc"], tmp_path / "list.csv", tmp_path / "out", ORBITS)
+    assert done.stars == 1 and done.left_out == {"of more than one time system or flux unit": 1}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -278,3 +369,21 @@ def test_joined_stars_are_all_there(labelled: Path, sectors: Path, tmp_path: Pat
     rows = [read_simulated(folder / "flares.parquet").height for folder in (sectors, labelled, tmp_path / "both")]
     assert rows[2] == rows[0] + rows[1]
     assert ExampleSettings().points.truth == TruthSettings()
+
+
+def test_joined_stars_are_made_once_and_stay_until_the_work_is_delivered(
+    labelled: Path, sectors: Path, tmp_path: Path
+) -> None:
+    """As the processes of an array share them; what an interrupted one left goes with them."""
+    scratch, work = tmp_path / "points.stars", tmp_path / "points.parts"
+    work.mkdir()
+    with with_labelled(sectors, labelled, scratch) as one:
+        before = one.stat().st_ino
+        with with_labelled(sectors, labelled, scratch) as other:
+            assert other == one
+        assert one.stat().st_ino == before and len(shards_of(one)) > len(shards_of(sectors))
+    assert one.is_dir()
+    with with_labelled(sectors, sectors, scratch) as another:
+        assert another != one
+        work.rmdir()
+    assert not scratch.exists()

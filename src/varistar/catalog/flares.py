@@ -253,12 +253,18 @@ def _chance(path: Path | None, state: str) -> Chance | None:
         raise DataError(f"{path}: there is no column '{missing[0]}'; there are {', '.join(table.columns)}")
     if "cadence_minutes" not in table.columns:
         return completeness_of(table).of_star
-    return chance_at(
-        {
-            float(minutes): completeness_of(part)
-            for (minutes,), part in table.drop_nulls("cadence_minutes").group_by("cadence_minutes", maintain_order=True)
-        }
-    )
+    minutes = table["cadence_minutes"]
+    if (
+        table.is_empty()
+        or not minutes.dtype.is_numeric()
+        or not (minutes.is_finite() & (minutes > 0)).fill_null(False).all()
+    ):
+        raise DataError(f"{path}: the column 'cadence_minutes' must hold positive numbers, and at least one")
+    by_cadence = table.group_by(pl.col("cadence_minutes").cast(pl.Float64), maintain_order=True)
+    try:
+        return chance_at({float(cadence): completeness_of(part) for (cadence,), part in by_cadence})
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _join(done: Iterator[Done], output: Path, beside: Mapping[str, Path]) -> FlarePrediction | str:

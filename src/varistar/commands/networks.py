@@ -49,6 +49,7 @@ def train(
     _known_wing(wing)
     from varistar.foundation.params import find_root
 
+    _require_model_or_nothing(output)
     folder = find_root(root)
     if wing == "flares":
         from varistar.flares.trial import train_trial as train_flares
@@ -90,13 +91,13 @@ def label(
     if wing != "flares":
         _known_wing(wing)
         raise ConfigError("only flares are labelled; periods are learned from simulated stars alone")
-    done = label_light_curves(
-        inputs, labels, output, read_section(find_root(root), "flares.orbits", OrbitSettings), star
-    )
+    project, folder = find_root(root), output.resolve()
+    done = label_light_curves(inputs, labels, output, read_section(project, "flares.orbits", OrbitSettings), star)
     print(f"{output}: {done.stars} stars with {done.flares} flares; {done.doubts} doubts, which count neither way")
     for reason, count in done.left_out.items():
         print(f"  left out: {count} {reason}")
-    print(f"to learn from them, set flares.labelled in params.yaml to {{folder: {output}, version: {done.version}}}")
+    shown = folder.relative_to(project) if folder.is_relative_to(project) else folder
+    print(f"to learn from them, set flares.labelled in params.yaml to {{folder: {shown}, version: '{done.version}'}}")
 
 
 @app.command()
@@ -122,6 +123,7 @@ def finetune(
     if wing != "flares":
         _known_wing(wing)
         raise ConfigError("only networks of flares are taught further")
+    _require_model_or_nothing(output)
     done = tune_trial(find_root(root), variant, labelled, output, model)
     print(f"{done.folder}: taught by {done.stars} labelled stars; `varistar promote flares --candidate` compares it")
     if done.before is not None and done.after is not None:
@@ -358,6 +360,15 @@ def _catalog_settings(root: Path | None) -> "FlareCatalogSettings | None":
 def _known_wing(wing: str) -> None:
     if wing not in WINGS:
         raise VaristarError(f"there is no wing '{wing}'; there are {' and '.join(WINGS)}")
+
+
+def _require_model_or_nothing(output: Path | None) -> None:
+    """Refuse, before it costs a training, to replace a folder that is no model's."""
+    from varistar.experiments.content import SPEC, WEIGHTS
+    from varistar.foundation.files import require_replaceable
+
+    if output is not None:
+        require_replaceable(output, lambda path: path.name in (SPEC, WEIGHTS))
 
 
 def _contest(wing: str, root: Path) -> "Contest":

@@ -34,7 +34,7 @@ from .inject import searched_days
 from .known import KnownStar, at_cadence, read_known
 from .orbits import Orbit
 from .train import PointExamples, open_examples
-from .variants import FlareVariant, read_variant
+from .variants import FlareVariant, folder_of, read_variant
 
 #: Thresholds are looked for between these, so often in halves.
 SEEDS = (0.05, 0.99)
@@ -187,9 +187,9 @@ def main(name: str) -> None:
     """The stage: variant `name` of params.yaml."""
     root = find_root()
     variant = read_variant(root, name)
-    build = root / "build/flares"
-    content = calibrate_variant(root, variant, gather_members(build / "networks" / name, variant.ensemble))
-    write_content(build / "calibrated" / name, content)
+    own = folder_of(root, name)
+    content = calibrate_variant(root, variant, gather_members(own / "networks" / name, variant.ensemble))
+    write_content(own / "calibrated" / name, content)
     print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in content.spec.calibration.items()))
 
 

@@ -18,7 +18,7 @@ from varistar.foundation.errors import DataError
 from varistar.foundation.files import read_json
 
 from .evaluate import REPORTS
-from .variants import section_of
+from .variants import folder_of, section_of, stage_of
 from .verdict import OF_LABELS, SEED
 
 Array = NDArray[np.float64]
@@ -55,9 +55,9 @@ def differences(root: Path, first: str, second: str) -> dict[str, dict[str, Diff
     """
     one, other = (_measured(root, name) for name in (first, second))
     if one.report["test_set"] != other.report["test_set"] or one.labels.height != other.labels.height:
+        stages = " ".join(stage_of(root, name, "evaluate") for name in (first, second))
         raise DataError(
-            f"'{first}' and '{second}' were measured on different stars; `dvc repro flares/dvc.yaml:evaluate` measures "
-            "them again"
+            f"'{first}' and '{second}' were measured on different stars; `dvc repro {stages}` measures them again"
         )
     days, n_stars = float(one.report["days"]), int(one.report["n_stars"])
     scores: dict[str, Callable[[Array], Array]] = {
@@ -125,13 +125,11 @@ def _share(part: Array, whole: Array) -> Array:
 
 
 def _measured(root: Path, name: str) -> _Measured:
-    section = section_of(root, name)
-    report = root / REPORTS[section] / f"{name}.json"
-    paths = [root / "build/flares" / folder / f"{name}.parquet" for folder in ("measured", "recalled")]
+    report = root / REPORTS[section_of(root, name)] / f"{name}.json"
+    paths = [folder_of(root, name) / folder / f"{name}.parquet" for folder in ("measured", "recalled")]
     for path in (*paths, report):
         if not path.exists():
-            stage = f"dvc repro flares/dvc.yaml:evaluate@{name}"
-            how = stage if section == "variants" else f"python -m varistar.flares.evaluate {name}"
-            raise DataError(f"{path}: '{name}' has not been evaluated here; `{how}` does")
+            stage = stage_of(root, name, "evaluate")
+            raise DataError(f"{path}: '{name}' has not been evaluated here; `dvc repro {stage}` does")
     events, labels = (pl.read_parquet(path, glob=False) for path in paths)
     return _Measured(events, labels, read_json(report))

@@ -32,8 +32,9 @@ from .finder import FlareFinder, served_network
 from .illustrate import draw_variant
 from .known import KnownStar, read_known
 from .matching import Matched, average_precision_of_events, event_scores
+from .measure import MeasureSettings
 from .measured import Searched, search_known
-from .variants import WING, FlareVariant, read_variant, section_of
+from .variants import WING, FlareVariant, folder_of, read_variant, section_of
 from .verdict import NEAR_CENTRE, SEED, counted, match_known, search_report
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def publish(
     The run is the one that trained the first member. Where the store has none, since it was emptied or the training
     came from DVC's cache, a run is made, so that the comparison in the UI is whole.
     """
-    weights = content_hash(root / "build/flares/networks" / name / "0")
+    weights = content_hash(folder_of(root, name) / "networks" / name / "0")
     tags = {"wing": WING, "variant": name, "weights": weights}
     found = find_run(root, WING, tags)
     with nullcontext(found) if found else run(root, WING, name, tags=tags) as tracked:
@@ -155,21 +156,22 @@ def main(name: str) -> None:
     variant, accelerator = read_variant(root, name), lookup(read_params(root), "accelerator")
     settings = read_section(root, "flares.examples", ExampleSettings)
     splits = read_section(root, "flares.split", SplitSettings)
-    build = root / "build/flares"
-    sectors, content = build / "sectors", build / "calibrated" / name
+    sectors, own = root / "build/flares/sectors", folder_of(root, name)
+    content = own / "calibrated" / name
     orbits = FlareFinder.of_folder(content, "cpu").orbits
     known, validation = (
         [star for star in read_known(sectors, orbits, splits, split) if star.orbits] for split in ("test", "validation")
     )
     stars = pl.read_parquet(sectors / "truth.parquet", glob=False)
-    members = sorted((build / "networks" / name).iterdir(), key=lambda path: int(path.name))
+    members = sorted((own / "networks" / name).iterdir(), key=lambda path: int(path.name))
     scores, searched, matched, windows = evaluate_variant(
         content, members, known, stars, variant, settings, accelerator=accelerator
     )
     for folder, table in (("measured", matched.events), ("recalled", matched.labels)):
-        with atomic_path(build / folder / f"{name}.parquet") as temporary:
+        with atomic_path(own / folder / f"{name}.parquet") as temporary:
             table.write_parquet(temporary, compression="zstd")
-    measures = measure_known(content, known, searched.events, accelerator=accelerator)
+    measure = read_section(root, "flares.measure", MeasureSettings)
+    measures = measure_known(content, known, searched.events, measure, accelerator=accelerator)
     report = {
         "content": content_hash(content),
         "test_set": test_set_hash(sectors, known),
@@ -180,7 +182,7 @@ def main(name: str) -> None:
         "measures": {of: fidelity_report(table) for of, table in measures.items()},
     }
     write_json(root / REPORTS[section_of(root, name)] / f"{name}.json", report)
-    history = pl.read_parquet(build / "histories" / f"{name}.parquet", glob=False)
+    history = pl.read_parquet(own / "histories" / f"{name}.parquet", glob=False)
     figures = draw_variant(name, searched, known, matched, windows, settings.windows, history, measures["injected"])
     for key, figure in figures.items():
         save_figure(figure, root / "build/figures/flares" / name / f"{key}.png")

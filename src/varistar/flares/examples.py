@@ -46,7 +46,9 @@ LEARNT: tuple[Split, ...] = ("train", "validation", "calibration")
 KINDS = ("windows", "points")
 #: The table beside the stretches.
 STRETCHES: dict[str, type[pl.DataType]] = {"star_id": pl.String, **dict.fromkeys(("orbit", "size", "first"), pl.Int32)}
-Minutes = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Minutes = Annotated[float, Field(gt=0, le=60)]
+#: Cadence of the simulated sectors, in which test stars are searched.
+SECTOR_MINUTES = 2.0
 #: A flare is looked for so far around its peak, in units of its FWHM: behind it has faded by a factor of 10^8.
 REACH = (2.0, 100.0)
 
@@ -81,8 +83,8 @@ class StretchSettings(Settings):
     ----------
     representation : what the network reads.
     length : cadences of a stretch; an orbit's last one is filled up with missing cadences.
-    cadences : lengths of the exposures [min], ascending; each is rounded to a whole number of the light curve's own,
-        and one that is shorter than those is left out.
+    cadences : lengths of the exposures [min], ascending from that of the sectors, in which test stars are searched;
+        each is rounded to a whole number of the light curve's own, and one that is shorter than those is left out.
     inject : flares that are added; None adds none.
     """
 
@@ -95,8 +97,8 @@ class StretchSettings(Settings):
     @field_validator("cadences")
     @classmethod
     def _ascending(cls, cadences: tuple[float, ...]) -> tuple[float, ...]:
-        if list(cadences) != sorted(set(cadences)):
-            raise ValueError("must ascend")
+        if list(cadences) != sorted(set(cadences)) or cadences[0] != SECTOR_MINUTES:
+            raise ValueError(f"must ascend from {SECTOR_MINUTES:g}, the cadence of the sectors")
         return cadences
 
     def sizes(self, orbit: Orbit) -> list[int]:

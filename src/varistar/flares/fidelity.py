@@ -167,6 +167,7 @@ def measure_known(
     content: Path,
     known: Sequence[KnownStar],
     events: pl.DataFrame,
+    settings: MeasureSettings,
     draw: GridDraw = INJECTED,
     engine: Engine | None = None,
     accelerator: Accelerator = "auto",
@@ -178,6 +179,7 @@ def measure_known(
     content : folder of the calibrated model, which looks for the injected flares.
     known : stars with a light curve.
     events : what it found of the stars' `own` flares already, EVENTS.
+    settings : how they are measured.
 
     Returns
     -------
@@ -188,7 +190,7 @@ def measure_known(
     items = []
     for chunk in chunks:
         names = [star.star_id for star in chunk]
-        items.append(_Piece(content, chunk, events.filter(pl.col("star_id").is_in(names)), draw, accelerator))
+        items.append(_Piece(content, chunk, events.filter(pl.col("star_id").is_in(names)), settings, draw, accelerator))
     done = run_all(_measure_chunk, items, engine, "measures", lambda item: f"star {item.stars[0].star_id}")
     found = {item.stars[0].star_id: tables for item, tables in done}
     return {
@@ -201,6 +203,7 @@ class _Piece(NamedTuple):
     content: Path
     stars: tuple[KnownStar, ...]
     events: pl.DataFrame
+    settings: MeasureSettings
     draw: GridDraw
     accelerator: Accelerator
 
@@ -208,7 +211,7 @@ class _Piece(NamedTuple):
 def _measure_chunk(piece: _Piece) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     torch.set_num_threads(1)
     finder = FlareFinder.of_folder(piece.content, piece.accelerator)
-    settings = MeasureSettings()
+    settings = piece.settings
     own: list[pl.DataFrame] = []
     injected: list[pl.DataFrame] = []
     peaks: list[pl.DataFrame] = []

@@ -7,6 +7,8 @@ loss on further injections into the same stars is taken. The threshold becomes t
 day in these stars upside down as the variant allows: no list says which events are false, and upside down all are.
 """
 
+import hashlib
+import json
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -44,7 +46,7 @@ from .network import Ensemble, FlareNetwork, build_network, make_loss
 from .network_settings import network_settings_of
 from .orbits import Array, Orbit
 from .train import score_point_logits
-from .variants import WING, FlareVariant, read_variant
+from .variants import WING, FlareVariant, folder_of, read_variant, stage_of
 from .verdict import SEED, match_known
 
 #: The splits of labelled stars that are learned from; those of the test are kept to judge by.
@@ -115,19 +117,21 @@ def tune_trial(
     Raises
     ------
     ConfigError
-        When the variant does not exist or does not read points, or has no number of false events to keep to.
+        When variant or model do not exist or do not read points, or there is no number of false events to keep to.
     DataError
         When model or labelled light curves are not there, or all labelled stars are in the test.
     """
     variant = read_variant(root, name)
     if variant.network.trunk != "points" or variant.false_per_day is None:
         raise ConfigError(f"{name}: only a network of points whose threshold keeps to false_per_day is taught further")
-    model = model or root / "build/flares/calibrated" / name
+    model = model or folder_of(root, name) / "calibrated" / name
     if not model.is_dir():
-        raise DataError(f"{model}: no such model; make it with `dvc repro flares/dvc.yaml:calibrate@{name}`")
+        raise DataError(f"{model}: no such model; make it with `dvc repro {stage_of(root, name, 'calibrate')}`")
     content = read_content(model)
     accelerator = lookup(read_params(root), "accelerator")
     finder = FlareFinder.of_content(content, accelerator)
+    if finder.representation is None:
+        raise ConfigError(f"{model}: a network of windows, where one of points was expected")
     splits = read_section(root, "flares.split", SplitSettings)
     stars, aside = (
         [star for split in chosen for star in read_known(require_labelled(labelled), finder.orbits, splits, split)]
@@ -136,28 +140,36 @@ def tune_trial(
     if not stars:
         raise DataError(f"{labelled}: all labelled stars are in the test; flares.split must leave some to learn from")
     settings = read_section(root, "flares.examples", ExampleSettings).points
+    tuning = tuning or TuningSettings()
     output, label = output or root / "build/trials" / f"{name}-tuned", f"{name}-tuned"
     tags = {"wing": WING, "variant": name, "labelled": version_of(labelled), "from": content_hash(model)}
     with run(root, WING, label, tags=tags) as tracked:
         tracked.parameters({"variant": variant.model_dump(mode="json")})
         steps = iter(range(10**6))
-        scratch = output.with_name(f"{output.name}.checkpoints")
+        checkpoints = output.with_name(f"{output.name}.checkpoints")
+        key = _key((tags["from"], tags["labelled"]), (variant, splits, settings, tuning))
         tuned = fine_tune(
             content,
             stars,
             variant,
             settings,
-            tuning or TuningSettings(),
-            scratch,
+            tuning,
+            checkpoints / key,
             accelerator,
             lambda epoch, metrics: tracked.metrics(metrics, next(steps)),
         )
         data = tuned.spec.training_data | {"labelled": version_of(labelled)}
         tuned = replace(tuned, spec=tuned.spec.model_copy(update={"training_data": data}))
         tracked.tags({"weights": write_content(output, tuned)})
-        shutil.rmtree(scratch)
+        shutil.rmtree(checkpoints)
     scores = [labelled_f1(one, aside) for one in (finder, FlareFinder.of_content(tuned, accelerator))]
     return Tuned(output, len(stars), len(aside), *scores)
+
+
+def _key(hashes: Sequence[str], settings: Sequence[Settings]) -> str:
+    """What makes this the same teaching, so that no other goes on from its checkpoints."""
+    said = [*hashes, *(one.model_dump(mode="json") for one in settings)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def labelled_f1(finder: FlareFinder, stars: Sequence[KnownStar]) -> float | None:
@@ -183,13 +195,14 @@ def fine_tune(
     Parameters
     ----------
     content : calibrated, of a network of points.
-    settings : of the stretches; representation and the injection's seed are replaced.
-    scratch : folder that may be written to.
+    settings : of the stretches; representation and cadences become the model's, and the injection's seed is replaced.
+    scratch : folder that may be written to; what was interrupted with the same arguments goes on from there.
     on_epoch : is told each epoch's metrics, member after member.
     """
     finder = FlareFinder.of_content(content, accelerator)
-    assert finder.representation is not None and variant.false_per_day is not None
-    settings = settings.model_copy(update={"representation": finder.representation})
+    assert variant.false_per_day is not None
+    own = {"representation": finder.representation, "cadences": tuple(sorted(finder.rules))}
+    settings = settings.model_copy(update=own)
     train = make_stretches(stars, settings, range(tuning.copies), tuning.seed)
     held = make_stretches(stars, settings, range(tuning.copies, tuning.copies + tuning.held), tuning.seed)
     network = _unfused(content, finder)
@@ -219,7 +232,7 @@ def thresholds_upside_down(
 ) -> dict[str, float]:
     """Of each cadence that the network knows, the lowest threshold that leaves at most `per_day` events a day in these
     stars upside down, as it is served; by its key in a calibration."""
-    finder = FlareFinder.of_content(content, accelerator)
+    finder = FlareFinder.of_content(_without_seeds(content), accelerator)
     found = {}
     for minutes, rule in finder.rules.items():
         turned = [flip(at_cadence(star, minutes).orbits) for star in stars]
@@ -238,6 +251,12 @@ def with_seeds(content: ModelContent, seeds: dict[str, float]) -> ModelContent:
     """The content with these thresholds."""
     calibration: dict[str, Any] = content.spec.calibration | seeds
     return replace(content, spec=content.spec.model_copy(update={"calibration": calibration}))
+
+
+def _without_seeds(content: ModelContent) -> ModelContent:
+    """The content without thresholds: a rule at one of them no longer says how far it grows at others."""
+    kept = {name: value for name, value in content.spec.calibration.items() if name.partition("@")[0] != "seed"}
+    return replace(content, spec=content.spec.model_copy(update={"calibration": kept}))
 
 
 def make_stretches(stars: Sequence[KnownStar], settings: StretchSettings, copies: range, seed: int) -> Stretches:

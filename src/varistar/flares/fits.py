@@ -45,6 +45,8 @@ RELEASED_START, RELEASED_START_LARGE = (1e-4, 1e-3), (3e-3, 8e-3)
 GAUSS_HALF, DECAY_HALF = math.sqrt(2.0 * math.log(2.0)), math.log(2.0)
 #: The light beneath bends within so many lengths of an event (standard deviation).
 BENDS = 1.0
+#: Rows of a correlation matrix that are in memory at once.
+BLOCK = 2048
 #: Exposures by which a flare may be wider than the settings' share of its event.
 WIDER = 10.0
 
@@ -250,9 +252,13 @@ def _covariance(
         both = slopes[lag:].T @ slopes[:-lag]
         more += share * (both + both.T)
     slopes *= (beneath_err * weight)[:, None]
-    together = np.exp(-0.5 * ((steps[:, None] - steps) / (BENDS * length)) ** 2)
+    beneath = np.zeros_like(inverse)
+    for first in range(0, len(steps), BLOCK):
+        block = slice(first, first + BLOCK)
+        together = np.exp(-0.5 * ((steps[block, None] - steps) / (BENDS * length)) ** 2)
+        beneath += slopes[block].T @ together @ slopes
     worse = max(found.chi2 / max(found.n - 3 * found.flares, 1), 1.0)
-    covariance[free] = worse * (inverse + inverse @ more @ inverse) + inverse @ (slopes.T @ together @ slopes) @ inverse
+    covariance[free] = worse * (inverse + inverse @ more @ inverse) + inverse @ beneath @ inverse
     return covariance
 
 

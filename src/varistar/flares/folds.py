@@ -202,6 +202,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help="instead of the variant's")
     parser.add_argument("--folds", type=int, default=5)
     chosen = parser.parse_args(arguments)
+    if chosen.folds < 2 or (chosen.epochs is not None and chosen.epochs < 1):
+        raise ConfigError("--folds must be 2 or more, and --epochs positive")
     root = find_root()
     variant = read_variant(root, chosen.variant)
     epochs = chosen.epochs or variant.training.max_epochs

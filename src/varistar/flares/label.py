@@ -8,6 +8,7 @@ out that no label names, a doubt is noted (`labelled`); elsewhere the star count
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from .stars import orbits_of
 from .trend import TrendSettings, flux_noise, local_trend
 
 MINUTES = 1440.0
+CATALOGS = ("TIC", "KIC", "EPIC")
 #: Cadences [min] of which the examples are made.
 CADENCE_MINUTES = (1.8, 2.2)
 #: A peak is looked for so near to the labelled time [d], and a labelled time must lie so near to a good cadence.
@@ -64,8 +66,15 @@ _NAMES = {
 }
 
 
+class StarKey(NamedTuple):
+    """The catalog of `CATALOGS` that a star's name gives, or "", and its number there, or else the whole name."""
+
+    catalog: str
+    number: str
+
+
 class Labelled(NamedTuple):
-    """What was written: stars, their flares, doubts, and the number of light curves left out, by reason."""
+    """What was written: stars, their flares, doubts, and the number of stars or orbits left out, by reason."""
 
     stars: int
     flares: int
@@ -94,21 +103,19 @@ def label_light_curves(
     """
     if output.is_dir():
         require_replaceable(output, lambda path: path.name in ("light_curves", "flares.parquet", "labelled.json"))
-    listed = read_list(table, star_id)
-    by_star = {star_key(str(name)): rows for (name,), rows in listed.group_by("star_id", maintain_order=True)}
-    left_out: dict[str, int] = {}
+    listed = _by_number(read_list(table, star_id))
+    left_out: Counter[str] = Counter()
     kept: list[LightCurves] = []
     flares, doubts, number = [], 0, 0
-    for name, light_curve in _read_stars(inputs, by_star, left_out):
-        ((_, orbits),) = orbits_of(light_curve, settings)
-        if reason := _unfit(orbits):
-            left_out[reason] = left_out.get(reason, 0) + 1
+    for key, star in _read_stars(inputs, listed, left_out):
+        light_curve, orbits = _fitting(star, settings, left_out)
+        if not orbits:
+            left_out["without an orbit of good cadences"] += 1
             continue
-        labels = _on_the_clock(by_star[name], light_curve.time_system, light_curve.star_id[0])
+        labels = _on_the_clock(_labels_of(listed, key), light_curve.time_system, light_curve.star_id[0])
         labels = complete_labels(find_peaks(labels, orbits), orbits)
         if not labels.height:
-            reason = "without a listed flare while they last"
-            left_out[reason] = left_out.get(reason, 0) + 1
+            left_out["without a listed flare while they last"] += 1
             continue
         unnamed = find_doubts(light_curve.star_id[0], orbits, labels)
         kept.append(light_curve)
@@ -122,9 +129,9 @@ def label_light_curves(
         for shard, part in enumerate(_shards(kept)):
             write_shard(whole / "light_curves" / f"part-{shard:05d}.parquet", part)
         _as_truth(pl.concat(flares)).write_parquet(whole / "flares.parquet")
-        told = {"stars": len(kept), "flares": number, "doubts": doubts, "list": table.name, "left_out": left_out}
+        told = {"stars": len(kept), "flares": number, "doubts": doubts, "list": table.name, "left_out": dict(left_out)}
         write_json(whole / "labelled.json", told)
-    return Labelled(len(kept), number, doubts, left_out, version_of(output))
+    return Labelled(len(kept), number, doubts, dict(left_out), version_of(output))
 
 
 def read_list(path: Path, star_id: str | None = None) -> pl.DataFrame:
@@ -172,9 +179,26 @@ def _read_plain(table: FileTable, star_id: str | None) -> pl.DataFrame:
     return pl.DataFrame({name: columns.get(name, nothing) for name in LABELS}, LABELS)
 
 
-def star_key(name: str) -> str:
-    """What names of one star have in common: `TIC 0077` is 77."""
-    return re.sub(r"^(TIC|KIC|EPIC)?[\s_]*0*(?=.)", "", name.strip(), flags=re.IGNORECASE)
+def star_key(name: str) -> StarKey:
+    """What a name says, however it is written: `tic-0077` is 77 of the TIC."""
+    found = re.fullmatch(rf"(?:({'|'.join(CATALOGS)})[\s_-]*)?0*(\d+)", name.strip(), flags=re.IGNORECASE)
+    return StarKey((found[1] or "").upper(), found[2]) if found else StarKey("", name.strip())
+
+
+def _by_number(listed: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The listed flares by the number of their star, with a column `catalog`."""
+    keys = [star_key(name) for name in listed["star_id"]]
+    keyed = listed.with_columns(
+        catalog=pl.Series([key.catalog for key in keys], dtype=pl.String),
+        number=pl.Series([key.number for key in keys], dtype=pl.String),
+    )
+    return {str(number): rows.drop("number") for (number,), rows in keyed.group_by("number", maintain_order=True)}
+
+
+def _labels_of(listed: Mapping[str, pl.DataFrame], key: StarKey) -> pl.DataFrame:
+    """The LABELS of a star; where either side names no catalog the number alone says which star it is."""
+    rows = listed.get(key.number, pl.DataFrame(schema={**LABELS, "catalog": pl.String}))
+    return (rows.filter(pl.col("catalog").is_in(["", key.catalog])) if key.catalog else rows).drop("catalog")
 
 
 def complete_labels(labels: pl.DataFrame, orbits: Sequence[Orbit]) -> pl.DataFrame:
@@ -219,34 +243,45 @@ def find_doubts(star_id: str, orbits: Sequence[Orbit], labels: pl.DataFrame) -> 
 
 
 def _read_stars(
-    inputs: Sequence[Path], wanted: Mapping[str, pl.DataFrame], left_out: dict[str, int]
-) -> Iterator[tuple[str, LightCurves]]:
-    """The listed stars, each with all its light curves, in the order of their names."""
-    parts: dict[str, list[LightCurves]] = {}
+    inputs: Sequence[Path], listed: Mapping[str, pl.DataFrame], left_out: Counter[str]
+) -> Iterator[tuple[StarKey, LightCurves]]:
+    """The listed stars, each with all its light curves, in the order of their numbers."""
+    parts: dict[StarKey, list[LightCurves]] = {}
     for source in find_sources(inputs):
         found = source.read()
         for i, name in enumerate(found.star_id):
-            if star_key(name) in wanted:
+            if _labels_of(listed, star_key(name)).height:
                 parts.setdefault(star_key(name), []).append(found.star(i))
             else:
-                left_out["that the list does not name"] = left_out.get("that the list does not name", 0) + 1
-    for name in sorted(parts):
-        joined = concatenate([part.where(np.isfinite(part["time"])) for part in parts[name]])
+                left_out["that the list does not name"] += 1
+    for bare in [key for key in parts if not key.catalog]:
+        named = [key for catalog in CATALOGS if (key := StarKey(catalog, bare.number)) in parts]
+        if len(named) == 1:
+            parts[named[0]] += parts.pop(bare)
+    for key in sorted(parts, key=lambda key: (key.number, key.catalog)):
+        if len({(part.time_system, part.flux_unit) for part in parts[key]}) > 1:
+            left_out["of more than one time system or flux unit"] += 1
+            continue
+        joined = concatenate([part.where(np.isfinite(part["time"])) for part in parts[key]])
         order = np.argsort(joined["time"], kind="stable")
-        columns = {key: values[order] for key, values in joined.columns.items()}
+        columns = {name: values[order] for name, values in joined.columns.items()}
         offsets = np.array([0, len(order)], dtype=np.int64)
-        first = parts[name][0].star_id
-        yield name, LightCurves(first, offsets, columns, joined.time_system, joined.flux_unit, joined.survey)
+        first = parts[key][0].star_id
+        yield key, LightCurves(first, offsets, columns, joined.time_system, joined.flux_unit, joined.survey)
 
 
-def _unfit(orbits: Sequence[Orbit]) -> str | None:
-    """Why nothing can be learned from a star; None if it can."""
-    if not orbits:
-        return "without an orbit of good cadences"
+def _fitting(star: LightCurves, settings: OrbitSettings, left_out: Counter[str]) -> tuple[LightCurves, list[Orbit]]:
+    """A star without its orbits of other cadences than `CADENCE_MINUTES`, and the orbits that are left."""
     shortest, longest = CADENCE_MINUTES
-    if not shortest <= MINUTES * orbits[0].cadence <= longest:
-        return f"of another cadence than {shortest:g} to {longest:g} minutes"
-    return None
+    ((_, orbits),) = orbits_of(star, settings)
+    fitting, keep = [], np.ones(len(star["time"]), dtype=np.bool_)
+    for orbit in orbits:
+        if shortest <= MINUTES * orbit.cadence <= longest:
+            fitting.append(orbit)
+        else:
+            keep &= (star["time"] < orbit.time[0]) | (star["time"] > orbit.time[-1])
+            left_out[f"orbits of another cadence than {shortest:g} to {longest:g} minutes"] += 1
+    return star.where(keep), fitting
 
 
 def _on_the_clock(labels: pl.DataFrame, system: TimeSystem, star_id: str) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 The folder has the form of simulated sectors, so that whatever reads those reads it too. A *doubt* is a row of its
 flares without an amplitude: between its `tstart` and `tstop` something stands out that the list does not name. Lists
 are incomplete where flares are faint, so there neither answer is right. Its `peak_snr` is `DOUBTFUL`, too bright to be
-noise and too faint to count.
+noise and too faint to count, as long as that lies between `faint_snr` and `flare_snr` of the windows.
 """
 
 import shutil
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import polars as pl
+from filelock import FileLock
 from pydantic import Field
 
 from varistar.foundation.errors import DataError
@@ -22,6 +23,7 @@ from varistar.foundation.settings import Settings, validate
 
 from .stars import shards_of
 
+#: From `faint_snr` on, and below `flare_snr`: with others in params.yaml a doubt would be noise, or a flare.
 DOUBTFUL = 2.5
 #: How much of a folder's hash says which version of it is meant.
 VERSION_LENGTH = 12
@@ -60,7 +62,7 @@ def require_labelled(folder: Path) -> Path:
 
 
 def find_labelled(root: Path) -> Path | None:
-    """The folder that `flares.labelled` in params.yaml means; None where it is null, or not there.
+    """The folder that `flares.labelled` in params.yaml means; None where that is null, or not given.
 
     Raises
     ------
@@ -82,19 +84,26 @@ def find_labelled(root: Path) -> Path | None:
 
 @contextmanager
 def with_labelled(sectors: Path, labelled: Path | None, scratch: Path) -> Iterator[Path]:
-    """The simulated and the labelled stars as one folder, which is there until the block is left; the former alone
-    where nothing is labelled.
+    """The simulated and the labelled stars as one folder; the former alone where nothing is labelled.
+
+    It is there until the work is delivered, for the other processes of an array, and for work that goes on.
 
     Parameters
     ----------
-    scratch : the folder, which is replaced; its shards are links.
+    scratch : holds it, under the versions of both; its shards are links. Beside it, with the ending `.parts`, `run_job`
+        keeps the work until it is delivered.
     """
     if labelled is None:
         yield sectors
         return
-    join_sectors([sectors, labelled], scratch)
-    yield scratch  # and left there when interrupted, for the work that goes on
-    shutil.rmtree(scratch)
+    joined = scratch / f"{version_of(sectors)}-{version_of(labelled)}"
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(scratch.with_name(f".{scratch.name}.lock")):  # an array's processes begin at the same time
+        if not joined.is_dir():
+            join_sectors([sectors, labelled], joined)
+    yield joined
+    if not scratch.with_suffix(".parts").exists():
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def join_sectors(folders: Sequence[Path], target: Path) -> None:

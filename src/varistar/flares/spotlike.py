@@ -2,11 +2,12 @@
 
 Spots come, go and drift: from one quarter of a sector to the next the wave that they make changes by some percent, and
 its overtones are weak, since a spot takes half a turn to cross the disk. Hence, with the wave's `unsteadiness` the
-scatter of its complex amplitude among the quarters over its mean, and `beyond` k the share of what repeats that lies in
-overtones above the k-th,
+scatter of its complex amplitude among the quarters over its mean, and of what repeats the share that the first waves,
+the fundamental and its overtones, leave over,
 
-    eclipses        steady, and much light beyond the third overtone: dips far shorter than the period; or steadier than
-                    spots ever are, with minima that are mirrored and sharper than the maxima, as stars that touch have
+    eclipses        steady, and much light beyond the first three waves: dips far shorter than the period; or steadier
+                    than spots ever are, with minima that are mirrored and sharper than the maxima, as stars that touch
+                    have
     pulsation       steadier than spots ever are, with a steep rise; or a second wave, at a frequency that is
                     neither a multiple of the first or of its half, nor so near to one that a star's latitudes could
                     turn with it, and faster than stars turn
@@ -21,12 +22,12 @@ import numpy as np
 
 from .spectrum import Array, Mask, Points, periodogram
 
-#: Overtones that are asked for.
-OVERTONES = 16
+#: Waves that are asked for, with the fundamental.
+WAVES = 16
 #: Unsteadiness below which light is steady, and below which it is steadier than spots.
 STEADY, STEADIER = 0.045, 0.0095
-#: Share beyond the third overtone of eclipses, and beyond the second of a steep rise; both fundamental and first are
-#: those of the stronger wave, of which a binary has two in an orbit.
+#: Share beyond three waves of eclipses, and beyond two of a steep rise; the fundamental is that of the stronger wave,
+#: of which a binary has two in an orbit.
 SHARP, STEEP = 0.06, 0.015
 #: Share beyond the fundamental of stars that touch, and how far the phase of their first overtone may be from that of
 #: minima that are mirrored [rad].
@@ -79,7 +80,7 @@ def _overtones(points: Points, frequency: float) -> tuple[list[float], float]:
     """What the first one, two, three waves explain, in units of what all do; and how far the first overtone is from
     making mirrored minima, sharper than the maxima [rad]."""
     every = np.ones(len(points.time), dtype=bool)
-    whole = _fit(points, frequency, OVERTONES, every)[1]
+    whole = _fit(points, frequency, WAVES, every)[1]
     shares = [_fit(points, frequency, k, every)[1] / whole if whole > 0.0 else 1.0 for k in (1, 2, 3)]
     parts = _fit(points, frequency, 2, every)[0]
     first, second = (math.atan2(-parts[2 * k + 1], parts[2 * k]) for k in (0, 1))
@@ -106,7 +107,7 @@ def _second_wave(points: Points, frequency: float) -> bool:
 
 def _without(points: Points, frequency: float, part: Mask) -> Points:
     """The points without a wave and its overtones."""
-    return points._replace(flux=points.flux - _model(points, frequency, OVERTONES, part))
+    return points._replace(flux=points.flux - _model(points, frequency, WAVES, part))
 
 
 def _model(points: Points, frequency: float, terms: int, part: Mask) -> Array:

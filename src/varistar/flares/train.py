@@ -21,7 +21,7 @@ from .matching import average_precision, window_scores
 from .network import build_network, make_loss
 from .orbits import OrbitSettings
 from .representation import PointRepresentation
-from .variants import WING, FlareVariant, read_variant
+from .variants import WING, FlareVariant, folder_of, read_variant
 
 #: Seed of the order of windows.
 MIXED = 88
@@ -127,9 +127,9 @@ def main(name: str) -> None:
     """The stage: variant `name` of params.yaml."""
     root = find_root()
     variant = read_variant(root, name)
-    build = root / "build/flares"
-    examples, history = build / "examples" / variant.examples, build / "histories" / f"{name}.parquet"
-    metrics = train_members(root, WING, name, variant, examples, learn, build / "networks" / name, history)
+    examples, own = root / "build/flares/examples" / variant.examples, folder_of(root, name)
+    history = own / "histories" / f"{name}.parquet"
+    metrics = train_members(root, WING, name, variant, examples, learn, own / "networks" / name, history)
     for number, best in enumerate(metrics or []):
         precision, loss = best["validation_average_precision"], best["validation_loss"]
         seed = variant.training.seed + number

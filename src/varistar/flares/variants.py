@@ -57,6 +57,19 @@ def section_of(root: Path, name: str) -> str:
     raise ConfigError(f"{PARAMS}: there is no variant '{name}' of flares; there are {there}")
 
 
+def folder_of(root: Path, name: str) -> Path:
+    """Where a variant's networks, calibration and measurements are kept: the study's apart, since a rebuild waits for
+    whatever the variants leave in theirs."""
+    build = root / "build/flares"
+    return build if section_of(root, name) == "variants" else build / "study"
+
+
+def stage_of(root: Path, name: str, stage: str) -> str:
+    """What DVC calls a stage of a variant."""
+    folder = WING if section_of(root, name) == "variants" else f"{WING}/study"
+    return f"{folder}/dvc.yaml:{stage}@{name}"
+
+
 def read_variant(root: Path, name: str) -> FlareVariant:
     """The variant of this name, of every rebuild or of the study."""
     return read_section(root, f"{WING}.{section_of(root, name)}.{name}", FlareVariant)
