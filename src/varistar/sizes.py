@@ -16,6 +16,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from varistar.config import Params, set_value
 from varistar.flares.settings import FlaresSettings
+from varistar.flares.variants import FlareVariant
 from varistar.foundation.errors import ConfigError
 from varistar.foundation.files import atomic_path
 from varistar.foundation.params import PARAMS, lookup, read_params
@@ -33,10 +34,10 @@ FLOAT32_FACTOR = 2.0  # as long as in mixed precision: 1.5 of narrow networks to
 MEASUREMENT_SECONDS = 0.004  # a test star and network
 STAGE_SECONDS = 6.0  # start of a stage's process, its imports and its bookkeeping
 EXAMPLE_BYTES = 6_700  # simulated and injected; its arrays take a byte for each number
-FLARE_STAR_SECONDS = 0.4  # a simulated sector: made, cut into examples, searched and injected into
-FLARE_EPOCH_SECONDS = {"points": 0.045, "windows": 0.004}  # a star that is learned from, float32 or mixed
+FLARE_STAR_SECONDS = 1.2  # a simulated sector: made, cut into examples, searched, injected into, at four cadences
+FLARE_EPOCH_SECONDS = {"points": 0.085, "windows": 0.0045}  # a star that is learned from, float32 or mixed
 FLARE_STAR_BYTES = 210_000
-FLARE_CATALOG_SECONDS = 70.0  # of the embedded sectors, with injections and what follows from the catalog
+FLARE_CATALOG_SECONDS = 100.0  # of the embedded sectors, with injections and what follows from the catalog
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def estimate(params: Params) -> Costs:
     fixed = len(periods.templates) + len(periods.tests) + 3 * len(periods.variants) + 4
     return Costs(
         _cost(periods, rebuild, periods.variants.values(), fixed) + _cost_of_flares(params.flares),
-        _cost(periods, more, periods.study.values(), len(periods.study)),
+        _cost(periods, more, periods.study.values(), len(periods.study)) + _cost_of_flare_study(params.flares),
     )
 
 
@@ -114,12 +115,21 @@ def _cost_of_flares(flares: FlaresSettings) -> Cost:
     """Of simulating the sectors, training and testing the variants, and the catalog of the embedded sectors."""
     stars = flares.sectors.n_stars
     seconds = (
-        FLARE_STAR_SECONDS * stars / CORES + FLARE_CATALOG_SECONDS + STAGE_SECONDS * (8 + 3 * len(flares.variants))
+        FLARE_STAR_SECONDS * stars / CORES + FLARE_CATALOG_SECONDS + STAGE_SECONDS * (9 + 3 * len(flares.variants))
     )
-    for variant in flares.variants.values():
-        epoch = FLARE_EPOCH_SECONDS[variant.examples] * flares.split.train * stars
-        seconds += epoch * variant.training.max_epochs * math.ceil(variant.members / CORES)
+    seconds += sum(_flare_training_seconds(flares, variant) for variant in flares.variants.values())
     return Cost(seconds, FLARE_STAR_BYTES * stars)
+
+
+def _cost_of_flare_study(flares: FlaresSettings) -> Cost:
+    """Of training and testing the study's variants."""
+    training = sum(_flare_training_seconds(flares, variant) for variant in flares.study.values())
+    return Cost(training + 3 * STAGE_SECONDS * len(flares.study), 0.0)
+
+
+def _flare_training_seconds(flares: FlaresSettings, variant: FlareVariant) -> float:
+    epoch = FLARE_EPOCH_SECONDS[variant.examples] * flares.split.train * flares.sectors.n_stars
+    return epoch * variant.training.max_epochs * math.ceil(variant.members / CORES)
 
 
 def _training_seconds(variant: Variant, examples: float) -> float:
