@@ -166,7 +166,7 @@ def test_a_larger_size_costs_more(project: Path) -> None:
 
 def test_sizes_are_what_they_are_called(project: Path) -> None:
     assert plan_switch(project, "laptop").costs.rebuild.seconds < 1300, "about twenty minutes on two cores"
-    assert plan_switch(project, "smoke").costs.rebuild.seconds < 360, "a few minutes"
+    assert plan_switch(project, "smoke").costs.rebuild.seconds < 480, "some minutes"
     assert 3 * 3600 < plan_switch(project, "study").costs.study.seconds < 12 * 3600, "a night"
 
 
@@ -194,7 +194,7 @@ def test_what_nothing_needs_costs_nothing() -> None:
     more = costs_with({"periods.samples.broad-augmented.simulations": 10**6})
     assert more.rebuild == plain.rebuild
     assert more.study.seconds > 2 * plain.study.seconds and more.study.bytes > 2 * plain.study.bytes
-    unused = costs_with({"periods.study": {}, "periods.samples.broad-augmented.simulations": 10**6})
+    unused = costs_with({"flares.study": {}, "periods.study": {}, "periods.samples.broad-augmented.simulations": 10**6})
     assert unused.rebuild == plain.rebuild
     assert (unused.study.seconds, unused.study.bytes) == (0, 0)
     simulated = costs_with({"periods.samples.quasar.simulations": 112_000})
