@@ -10,6 +10,7 @@ Optuna is imported where a sweep runs, since it costs seconds.
 import hashlib
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ SECTIONS = ("variants", "study")
 
 
 @dataclass(frozen=True)
-class VariantTask:
+class VariantTask(ABC):
     """What is tried with one variant, in whichever process.
 
     Attributes
@@ -61,9 +62,9 @@ class VariantTask:
         chosen = suggest(trial, self.base, self.settings)
         return {"variant": chosen.model_dump(mode="json", exclude_unset=True, exclude={"published"})}
 
+    @abstractmethod
     def score(self, chosen: Mapping[str, Any], on_epoch: "OnEpoch", scratch: Path) -> Mapping[str, float]:
         """Train the chosen variant's first network and score it on the validation split; see `sweep.Task`."""
-        raise NotImplementedError
 
 
 def require_examples(examples: Path, made_by: str) -> None:
