@@ -12,7 +12,7 @@ import polars as pl
 
 from varistar.bulk.engine import Engine, run_all
 from varistar.experiments.content import ModelContent, write_content
-from varistar.experiments.members import gather_members
+from varistar.experiments.ensemble import gather_members
 from varistar.experiments.splits import SPLITS, SplitSettings, split_stars
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section

@@ -5,6 +5,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,14 @@ def real_data() -> Path:
     if folder is None:
         pytest.skip("no real light curves (set VARISTAR_REAL_DATA)")
     return folder
+
+
+@pytest.fixture
+def new_workers() -> Iterator[None]:
+    """Workers of a server that starts in the test, with the environment of the test."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -168,12 +168,14 @@ def _session(head: int) -> list[int]:
 
 
 def _is_worker(pid: int) -> bool:
-    """Whether a process does pieces: a spawned one, or one of Ray's that is at a task."""
+    """Whether a process does pieces: one of Dask's, one of Ray's that is at a task, or one forked by a server."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        parent = (Path(f"/proc/{pid}/stat").read_text()).rsplit(")", 1)[1].split()[1]
+        forked = b"forkserver" in command and b"forkserver" in Path(f"/proc/{parent}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"spawn_main" in command or command.startswith(b"ray::attempt")
+    return forked or b"spawn_main" in command or command.startswith(b"ray::attempt")
 
 
 def _kill(pids: list[int]) -> None:

@@ -371,7 +371,7 @@ KILLER = """
 import os, signal, sys, time
 from pathlib import Path
 
-if "spawn_main" in " ".join(sys.orig_argv) or "predict(" in " ".join(sys.orig_argv):
+if "forkserver" in " ".join(sys.orig_argv) or "predict(" in " ".join(sys.orig_argv):
     from varistar.lightcurves import readers
 
     read = readers.Source.read
@@ -389,7 +389,7 @@ if "spawn_main" in " ".join(sys.orig_argv) or "predict(" in " ".join(sys.orig_ar
 
 
 @pytest.fixture
-def deadly_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def deadly_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_workers: None) -> None:
     """In processes that start now, reading a store's second shard is death, once the first is measured."""
     folder = tmp_path / "path"
     folder.mkdir()

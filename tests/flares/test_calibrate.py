@@ -15,16 +15,16 @@ from scipy.special import expit, logit
 
 from varistar.experiments.calibration import honest_logit
 from varistar.experiments.content import ModelContent, content_hash, read_content, write_content
-from varistar.experiments.members import gather_members
+from varistar.experiments.ensemble import gather_members
 from varistar.experiments.splits import SplitSettings
 from varistar.flares.calibrate import HALVES, SEEDS, _cadences, calibrate, is_true, lowest_threshold
 from varistar.flares.events import EVENTS, find_events
+from varistar.flares.example_sets import open_examples
 from varistar.flares.examples import TruthSettings, cadence_truth
 from varistar.flares.finder import FlareFinder
 from varistar.flares.inject import searched_days
 from varistar.flares.known import KnownStar, at_cadence, read_known
 from varistar.flares.orbits import Orbit
-from varistar.flares.train import open_examples
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import read_section
 

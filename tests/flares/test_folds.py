@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from varistar.bulk.arrays import join_arrays, open_arrays
 from varistar.bulk.engine import Engine
 from varistar.flares import folds as module
+from varistar.flares.example_sets import WindowExamples
 from varistar.flares.examples import LEARNT
 from varistar.flares.folds import SCORES, By, cross_validate, fold_scores, folds, main
 from varistar.flares.matching import window_scores
-from varistar.flares.train import WindowExamples
 from varistar.flares.variants import FlareVariant, read_variant
 from varistar.foundation.errors import ConfigError, DataError
 

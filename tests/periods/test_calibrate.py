@@ -15,7 +15,7 @@ from torch import Tensor
 from varistar.bulk.arrays import open_arrays
 from varistar.experiments.calibration import SLOPES, honest_logit
 from varistar.experiments.content import ModelContent, content_hash, read_content, write_content
-from varistar.experiments.members import gather_members
+from varistar.experiments.ensemble import gather_members
 from varistar.foundation.errors import DataError
 from varistar.periods.calibrate import best_stretch, calibrate
 from varistar.periods.heads import DistributionHead, Head, LaplaceHead

@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from .pieces import ONE_THREAD, Failure, Item, Result, attempt, killed, reason_of
@@ -83,8 +85,22 @@ def _until_a_worker_dies(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: a fork copies the locks of threads that numba, torch and MLflow may hold.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_live_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_live_with_parent)
+
+
+def _context() -> BaseContext:
+    """How workers are started: forked by a server of this process, which has loaded what this process has, and has run
+    nothing.
+
+    Not forked from this process itself, for a fork copies the locks of threads that numba, torch and MLflow may hold;
+    and spawned only where there is no such server, for then each worker of each pool takes seconds to load it all.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # heeded by the first pool, which starts the server
+    context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] == "varistar"])
+    return context
 
 
 def _live_with_parent() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from varistar.bulk.engine import Engine, for_device
@@ -21,14 +20,11 @@ from varistar.foundation.files import atomic_folder, atomic_path
 from varistar.foundation.params import lookup, read_params
 from varistar.foundation.settings import Settings
 
-from .content import ModelContent, ModelSpec, read_content, write_content
+from .content import ModelContent, ModelSpec, write_content
 from .fit import Fit, Metrics, OnEpoch
 from .fit_settings import Trainable
 from .lineage import StageInput, inputs_at
 from .tracking import run
-
-#: In an ensemble's content, what the names of a member's tensors begin with, before its number.
-MEMBER = "members"
 
 
 class Lesson(NamedTuple):
@@ -123,31 +119,6 @@ def train_members(
     )
 
 
-def gather_members(folder: Path, ensemble: bool) -> ModelContent:
-    """The model of a variant's trained members: the first, or all of them averaged.
-
-    Parameters
-    ----------
-    folder : as `train_members` writes it.
-    """
-    members = [read_content(path) for path in sorted(folder.iterdir(), key=lambda path: int(path.name))]
-    if not ensemble:
-        return members[0]
-    tensors = {
-        f"{MEMBER}.{number}.{name}": tensor
-        for number, member in enumerate(members)
-        for name, tensor in member.tensors.items()
-    }
-    # the mean validation metrics of the members; what they reach together is measured on the test set
-    metrics = {name: _mean([member.spec.metrics[name] for member in members]) for name in members[0].spec.metrics}
-    return ModelContent(members[0].spec.model_copy(update={"metrics": metrics}), tensors)
-
-
-def count_members(tensors: Iterable[str]) -> int:
-    """How many networks an ensemble's tensors belong to, by their names; 0 for those of a single network."""
-    return len({name.split(".")[1] for name in tensors if name.startswith(f"{MEMBER}.")})
-
-
 def _train_member(member: Member, target: Path) -> Metrics:
     """Train one member: one MLflow run; writes its content and history, and returns the best epoch's metrics."""
     root, wing, name = member.root, member.wing, member.name
@@ -176,12 +147,6 @@ def _train_member(member: Member, target: Path) -> Metrics:
     with atomic_path(_history(target)) as temporary:
         history.write_parquet(temporary)
     return best
-
-
-def _mean(values: list[float | None]) -> float | None:
-    """Their mean; None, undefined, if one is."""
-    known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), 6) if len(known) == len(values) else None
 
 
 def _model(target: Path) -> Path:

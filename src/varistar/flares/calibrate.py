@@ -21,19 +21,19 @@ from scipy.special import expit, logit
 
 from varistar.experiments.calibration import honest_logit
 from varistar.experiments.content import ModelContent, write_content
-from varistar.experiments.members import gather_members
+from varistar.experiments.ensemble import gather_members
 from varistar.experiments.splits import SplitSettings
 from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.params import find_root, lookup, read_params, read_section
 
 from .events import EventSettings, find_events
+from .example_sets import PointExamples, open_examples
 from .examples import ExampleSettings, TruthSettings, cadence_truth
 from .finder import FlareFinder, of_cadence
 from .inject import searched_days
 from .known import KnownStar, at_cadence, read_known
 from .orbits import Orbit
-from .train import PointExamples, open_examples
 from .variants import FlareVariant, folder_of, read_variant
 
 #: Thresholds are looked for between these, so often in halves.

@@ -18,7 +18,7 @@ from pydantic import Field
 from scipy.special import expit, logit
 
 from varistar.experiments.content import Architecture, ModelContent, ModelSpec, read_content
-from varistar.experiments.members import count_members
+from varistar.experiments.ensemble import count_members
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import ConfigError, RegistryError
 from varistar.foundation.settings import Settings, validate

@@ -24,8 +24,8 @@ from pydantic import Field
 from torch import nn
 
 from varistar.experiments.content import ModelContent, content_hash, read_content, write_content
+from varistar.experiments.ensemble import count_members
 from varistar.experiments.fit import Metrics, fit
-from varistar.experiments.members import count_members
 from varistar.experiments.splits import Split, SplitSettings
 from varistar.experiments.tracking import run
 from varistar.foundation.accelerator import Accelerator

@@ -27,10 +27,11 @@ from varistar.foundation.errors import ConfigError, DataError, one_sentence
 from varistar.foundation.files import write_json
 from varistar.foundation.params import find_root
 
+from .example_sets import WindowExamples
 from .examples import LEARNT
 from .matching import window_scores
 from .network import build_network, make_loss
-from .train import WindowExamples, score_window_logits
+from .train import score_window_logits
 from .variants import FlareVariant, read_variant
 
 By = Literal["sample", "star"]

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 from varistar.experiments.content import write_content
-from varistar.experiments.members import gather_members, train_members
+from varistar.experiments.ensemble import gather_members
+from varistar.experiments.members import train_members
 from varistar.foundation.errors import DataError
 
 from .calibrate import calibrate_variant

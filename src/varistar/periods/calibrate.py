@@ -20,7 +20,7 @@ from torch import Tensor
 from varistar.bulk.arrays import join_arrays, open_arrays
 from varistar.experiments.calibration import honest_logit
 from varistar.experiments.content import ModelContent, write_content
-from varistar.experiments.members import gather_members
+from varistar.experiments.ensemble import gather_members
 from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import DataError, one_sentence
 from varistar.foundation.params import find_root, lookup, read_params

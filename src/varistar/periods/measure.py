@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from varistar.experiments.content import Architecture, Metrics, ModelContent, ModelSpec, read_content
-from varistar.experiments.members import count_members
+from varistar.experiments.ensemble import count_members
 from varistar.foundation.accelerator import Accelerator, choose_device
 from varistar.foundation.errors import ConfigError, RegistryError
 from varistar.foundation.settings import validate

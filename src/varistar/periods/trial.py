@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from varistar.experiments.content import write_content
-from varistar.experiments.members import gather_members
+from varistar.experiments.ensemble import gather_members
 from varistar.foundation.errors import DataError
 from varistar.foundation.params import lookup, read_params, read_section
 
