@@ -140,7 +140,7 @@ def one_shard(path: Path, meter: PeriodMeter, seconds: dict[str, float]) -> int:
     lap("transform")
     arrays = meter.arrays(kept)
     lap("arrays")
-    table = meter.measure(kept, arrays)
+    table = meter.measure(kept, meter.raw(arrays))
     lap("network")
     table.with_columns(flag(table, meter.survey)).write_parquet(io.BytesIO())
     lap("rows")

@@ -170,8 +170,10 @@ def main(name: str) -> None:
     for folder, table in (("measured", matched.events), ("recalled", matched.labels)):
         with atomic_path(own / folder / f"{name}.parquet") as temporary:
             table.write_parquet(temporary, compression="zstd")
-    measure = read_section(root, "flares.measure", MeasureSettings)
-    measures = measure_known(content, known, searched.events, measure, accelerator=accelerator)
+    measures: dict[str, pl.DataFrame] = {}
+    if variant.measures:
+        measure = read_section(root, "flares.measure", MeasureSettings)
+        measures = measure_known(content, known, searched.events, measure, accelerator=accelerator)
     report = {
         "content": content_hash(content),
         "test_set": test_set_hash(sectors, known),
@@ -183,7 +185,7 @@ def main(name: str) -> None:
     }
     write_json(root / REPORTS[section_of(root, name)] / f"{name}.json", report)
     history = pl.read_parquet(own / "histories" / f"{name}.parquet", glob=False)
-    figures = draw_variant(name, searched, known, matched, windows, settings.windows, history, measures["injected"])
+    figures = draw_variant(name, searched, known, matched, windows, settings.windows, history, measures.get("injected"))
     for key, figure in figures.items():
         save_figure(figure, root / "build/figures/flares" / name / f"{key}.png")
     publish(root, name, content, report, searched.seconds_per_day * SECTOR_DAYS, figures)

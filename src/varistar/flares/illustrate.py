@@ -45,7 +45,7 @@ def draw_variant(
     windows: pl.DataFrame,
     settings: WindowSettings,
     history: pl.DataFrame,
-    measures: pl.DataFrame,
+    measures: pl.DataFrame | None,
 ) -> "dict[str, Figure]":
     """All figures of a variant; those that need flares and others are left out where the test has only one kind.
 
@@ -69,7 +69,7 @@ def draw_variant(
     tables = {what: reliability(*pair)[0] for what, pair in asked.items() if len(pair[1])}
     if tables:
         figures["reliability"] = reliability_figure(tables, name)
-    if len(measures):
+    if measures is not None and len(measures):
         table = bins_of(fidelity_table(measures))
         title = f"{name}: flares injected into test stars, measured against true"
         figures["measures"] = measures_figure(measures, table, title)

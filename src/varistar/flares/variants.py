@@ -26,12 +26,14 @@ class FlareVariant(Trainable):
     events : how its scores become events; `seed` is a threshold on uncalibrated scores.
     false_per_day : events per day that may be found in light curves of calibration stars where no flare is: calibration
         sets the threshold there, with `grow` no higher. None keeps the threshold as it is given.
+    measures : whether heights, widths and energies of what it finds are held against the truth.
     """
 
     examples: Literal["windows", "points"] = "points"
     network: NetworkSettings = PointSettings()
     events: EventSettings = EventSettings()
     false_per_day: Annotated[float, Field(gt=0)] | None = 0.01
+    measures: bool = True
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

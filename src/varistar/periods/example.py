@@ -47,9 +47,9 @@ def example_figures(
     if not isinstance(meter.representation, Statistics):
         return {}
     settings = meter.representation
-    answer = meter.measure(light_curve, arrays).row(0, named=True)
-    stretch = float(meter.network.stretch)
-    probabilities = torch.softmax(meter.raw(arrays)[0] / stretch, dim=0)[: settings.bins].numpy()
+    raw, stretch = meter.raw(arrays), float(meter.network.stretch)
+    answer = meter.measure(light_curve, raw).row(0, named=True)
+    probabilities = torch.softmax(raw[0] / stretch, dim=0)[: settings.bins].numpy()
     channels = dict(zip(CHANNELS, arrays[0], strict=True))
     figure = statistics_figure(
         time, flux, channels, settings.edges(), probabilities, settings.period_range, answer, star["period_days"], title

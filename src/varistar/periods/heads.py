@@ -89,8 +89,8 @@ class LaplaceHead(nn.Module):
         return (near - far).abs()
 
     def cumulative(self, raw: Tensor, stretch: Tensor, period: Tensor) -> Tensor:
-        """Probability that the period is at most `period` [d]."""
-        centre, scale = (self.unit * value for value in self.positive(raw))
+        """Probability that the period is at most `period` [d], of shape (n,), or (n, k) for several of each star."""
+        centre, scale = ((self.unit * value).view(-1, *(1,) * (period.ndim - 1)) for value in self.positive(raw))
         distance = (period - centre) / (stretch * scale)
         tail = 0.5 * torch.exp(-distance.abs())
         return torch.where(distance < 0, tail, 1 - tail)
@@ -162,14 +162,14 @@ class DistributionHead(nn.Module):
         return torch.exp((weight * self.centres).sum(dim=1) / weight.sum(dim=1))
 
     def cumulative(self, raw: Tensor, stretch: Tensor, period: Tensor) -> Tensor:
-        """Probability that the period is at most `period` [d], if there is one."""
+        """Probability that the period is at most `period` [d], if there is one; shapes as of a Laplace head."""
         p = torch.softmax((raw / stretch)[:, : self.bins], dim=1)
         below = p.cumsum(dim=1)
         below = torch.cat([torch.zeros_like(below[:, :1]), below], dim=1)
         width = self.edges[1] - self.edges[0]
         place = ((torch.log(period) - self.edges[0]) / width).clamp(0, self.bins - 1e-4)
         left = place.floor().long()
-        low, high = (below.gather(1, (left + k)[:, None])[:, 0] for k in (0, 1))
+        low, high = (below.gather(1, (left + k).view(len(raw), -1)).view_as(period) for k in (0, 1))
         return low + (place - left) * (high - low)
 
     def _quantile(self, p: Tensor, q: float) -> Tensor:

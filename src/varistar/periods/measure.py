@@ -87,17 +87,17 @@ class PeriodMeter:
         """The network's input, shape (n, *representation.shape)."""
         return preprocess(lightcurves, self.representation, self.device.type)
 
-    def measure(self, lightcurves: LightCurves, arrays: NDArray[np.uint8] | None = None) -> pl.DataFrame:
+    def measure(self, lightcurves: LightCurves, raw: Tensor | None = None) -> pl.DataFrame:
         """What the network says of n light curves that have passed the survey's cuts.
 
-        `arrays` spares making them again where they are at hand.
+        `raw` spares making it again where it is at hand.
 
         Returns
         -------
         one row per star: `star_id`, the fields of `heads.Answer`, `fractional_uncertainty` (sigma / period) and
         `n_points`.
         """
-        answers = self.answers(self.arrays(lightcurves) if arrays is None else arrays)
+        answers = self._calibrated(self.raw(self.arrays(lightcurves)) if raw is None else raw)
         columns = dict(zip(Answer._fields, answers.astype(np.float64).T, strict=True))
         columns["second_period"] = np.where(columns["second_p"] > 0, columns["second_period"], np.nan)
         return pl.DataFrame(
@@ -108,18 +108,21 @@ class PeriodMeter:
 
     def answers(self, arrays: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answers, shape (n, fields of `Answer`), to arrays, shape (n, *representation.shape)."""
-        return self._in_batches(lambda batch: self.network.answers(self._raw(batch)), arrays)
+        return self._calibrated(self.raw(arrays))
 
     def raw(self, arrays: NDArray[np.uint8]) -> Tensor:
         """The head's raw output, before calibration."""
         return torch.from_numpy(self._in_batches(self._raw, arrays))
+
+    def _calibrated(self, raw: Tensor) -> NDArray[np.float32]:
+        return self._in_batches(self.network.answers, raw.numpy())
 
     def _raw(self, arrays: Tensor) -> Tensor:
         """The network in mixed precision on CUDA; what the head makes of its output is float32 everywhere."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             return self.network.network(arrays).float()
 
-    def _in_batches(self, function: Callable[[Tensor], Tensor], arrays: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _in_batches(self, function: Callable[[Tensor], Tensor], arrays: NDArray) -> NDArray[np.float32]:
         """`function` of the arrays in batches.
 
         The last batch is padded to the size of the others: matrix kernels may round differently for another batch size,
@@ -130,7 +133,7 @@ class PeriodMeter:
         with torch.inference_mode():
             for start in range(0, max(len(arrays), 1), size):
                 batch = arrays[start : start + size]
-                padded = np.zeros((size, *arrays.shape[1:]), dtype=np.uint8)
+                padded = np.zeros((size, *arrays.shape[1:]), dtype=arrays.dtype)
                 padded[: len(batch)] = batch
                 out.append(function(torch.from_numpy(padded).to(self.device)).cpu().numpy()[: len(batch)])
         return np.concatenate(out)

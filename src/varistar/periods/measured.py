@@ -76,8 +76,8 @@ def _measure_shard(item: tuple[tuple[Path, ...], Path, Accelerator]) -> list[pl.
     arrays = meters[0].arrays(light_curves)
     tables = []
     for meter in meters:
-        table = meter.measure(light_curves, arrays).join(truth, on="star_id", how="left", maintain_order="left")
-        raw = meter.raw(arrays)  # before the network leaves its device
+        raw = meter.raw(arrays)
+        table = meter.measure(light_curves, raw).join(truth, on="star_id", how="left", maintain_order="left")
         cumulative, crps = _against_truth(meter.network.cpu(), raw, table["true_period"].to_numpy())
         tables.append(table.with_columns(cumulative=pl.Series(cumulative), crps=pl.Series(crps)))
     return tables
@@ -87,9 +87,10 @@ def _against_truth(network: CalibratedNetwork, raw: Tensor, true_period: NDArray
     """Where the truth lies in each predicted distribution, and the score of that; NaN where there is no period."""
     head, stretch = network.network.head, network.stretch
     known = torch.from_numpy(true_period.astype(np.float32))
-    below = [head.cumulative(raw, stretch, torch.full_like(known, np.exp(edge))).numpy() for edge in LN_EDGES]
-    below[0], below[-1] = np.zeros_like(below[0]), np.ones_like(below[-1])
-    probabilities = np.diff(np.stack(below, axis=1).astype(np.float64), axis=1).clip(min=0)
+    edges = torch.from_numpy(np.exp(LN_EDGES).astype(np.float32)).expand(len(known), -1)
+    below = head.cumulative(raw, stretch, edges).numpy().astype(np.float64)
+    below[:, 0], below[:, -1] = 0.0, 1.0
+    probabilities = np.diff(below, axis=1).clip(min=0)
     crps = crps_of_histogram(probabilities, LN_EDGES, np.log(true_period))
     cumulative = head.cumulative(raw, stretch, torch.nan_to_num(known, nan=1.0)).numpy().astype(np.float64)
     return np.where(np.isnan(true_period), np.nan, cumulative), crps
