@@ -30,9 +30,11 @@ repro: $(INSTALLED) ## rebuild everything from the embedded survey, promote if t
 	dvc repro completeness flares/dvc.yaml:flare_science
 	@varistar report
 
-study: $(INSTALLED) ## train the other rows of Table 3, the ablations and the flares' replica; a night at the size `study`
+study: $(INSTALLED) ## train the other rows of Table 3, the ablations and the flares' replica; two hours at size `study`
 	dvc pull --quiet data.dvc $(wildcard models.dvc)
 	dvc repro compare study/dvc.yaml flares/dvc.yaml:compare flares/study/dvc.yaml
+	cp -R metrics/periods/. metrics/study
+	mkdir -p metrics/study/flares && cp -R metrics/flares/. metrics/study/flares
 	dvc repro --single-item --force compare flares/dvc.yaml:compare
 	python -m varistar.periods.study
 	python -m varistar.flares.folds

@@ -537,8 +537,9 @@ def test_a_report_of_everything(
     best = {"within_10pct_at_19.8pct_coverage": 0.7}
     scores = {"mine": network | {"coverage": 0.25, "trusted_within_10pct": None} | best, "best constant": method}
     silent = {"mine": {"n": 50, "claimed": 1, "rate": 0.02, "rate_interval": [0.004, 0.105]}}
-    summary = {"tests": {"clump/paper": scores}, "false_periods": {"clump/constant": silent}, "table3": []}
-    write_json(project / "metrics/periods.json", {"challenger": "mine"} | summary)
+    tables = {"tests": {"clump/paper": scores}, "false_periods": {"clump/constant": silent}}
+    study = {"tests": {}, "false_periods": {}}
+    write_json(project / "metrics/periods.json", {"challenger": "mine", **tables, "study": study, "table3": []})
     catalog = project / "build/catalog/periods.parquet"
     catalog.parent.mkdir(parents=True)
     pl.DataFrame({"p_within_10pct": [0.9, 0.5001, 0.5, 0.1, None]}).write_parquet(catalog)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,14 @@ def report(validation: float | None, f1: float, test_set: str = "one") -> dict[s
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project whose networks `a` and `b` were measured, and of the study `c` on the same stars and `d` on others."""
+    """A project whose networks `a` and `b` were measured; of the study `b` and `c` on more stars, `d` on yet others."""
     params = {"flares": {"variants": {"a": {}, "b": {}}, "study": {"c": {}, "d": {}, "e": {}}}}
     with (tmp_path / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(params, file)
     written = {
         "flares/a": report(0.9, 0.2), "flares/b": report(0.5, 0.8),
-        "study/flares/c": report(0.99, 0.7), "study/flares/d": report(0.99, 0.7, "another"),
+        "study/flares/b": report(0.6, 0.9, "more"), "study/flares/c": report(0.99, 0.7, "more"),
+        "study/flares/d": report(0.99, 0.7, "another"), "study/flares/of-old": report(0.99, 0.7, "more"),
         "flares/baselines": {"methods": {"simple": EVENTS | {"counted_f1": 0.9}}},
         "flares/recovery": {"methods": dict.fromkeys(("a", "b", "simple"), RECOVERED)},
     }  # fmt: skip
@@ -69,26 +71,40 @@ def test_without_variants_there_is_no_challenger() -> None:
 
 def test_only_what_was_measured_on_the_same_stars_is_compared(root: Path) -> None:
     summary = compare(root)
-    assert summary["networks"] == ["a", "b", "c (study)"]
-    assert list(summary["events"]) == ["a", "b", "c (study)", "simple"]
-    assert list(summary["windows"]) == [PAPER, "a", "b", "c (study)"]
+    assert summary["networks"] == ["a", "b"]
+    assert list(summary["events"]) == ["a", "b", "simple"]
+    assert list(summary["windows"]) == [PAPER, "a", "b"]
     assert "by" not in summary["events"]["a"]
     assert summary["events"]["b"]["counted_f1"] == 0.8
+    study = summary["study"]
+    assert study["networks"] == list(study["events"]) == ["b", "c"]
+    assert study["events"]["b"]["counted_f1"] == 0.9
+    assert study["recovery"] == {}
+    shutil.copy(root / "metrics/flares/baselines.json", root / "metrics/study/flares")
+    assert list(compare(root)["study"]["events"]) == ["b", "c", "simple"]
+
+
+def test_without_a_study_there_is_none(root: Path) -> None:
+    shutil.rmtree(root / "metrics/study")
+    summary = compare(root)
+    assert summary["study"] is None
+    assert not any("the study" in line for line in comparison_lines(summary))
 
 
 def test_networks_stand_before_simple_methods_and_the_better_before_the_worse(root: Path) -> None:
     summary = compare(root)
-    assert list(best_first(summary["events"], summary["networks"])) == ["b", "c (study)", "a", "simple"]
+    assert list(best_first(summary["events"], summary["networks"])) == ["b", "a", "simple"]
 
 
 def test_the_printed_tables_have_every_method_and_number(root: Path) -> None:
     lines = comparison_lines(compare(root))
     text = "\n".join(lines)
     assert "9 flares of S/N 3 or more on 5 test stars, 100 days" in text
+    assert "events, the study: 9 flares" in text
     assert text.count("simple") == 2
     (events,) = (line for line in lines if "0.800 (0.500-0.800)" in line)
     assert events.split()[0] == "b"
-    (windows,) = (line for line in lines if line.strip().startswith(PAPER))
+    windows, _ = (line for line in lines if line.strip().startswith(PAPER))
     assert windows.split()[-5:] == ["0.984", "0.988", "0.942", "0.992", "-"]
     recovered = [line.split() for line in lines if line.split()[-2:] == ["0.020", "0.030"]]
     assert [row[:3] for row in recovered] == [[name, "-", "0.810"] for name in ("a", "b", "simple")]

@@ -1,6 +1,7 @@
 """All methods on the same stars, and a challenger that was not chosen on them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ from varistar.periods.baselines import METHODS
 from varistar.periods.compare import best_first, choose_challenger, compare, comparison_lines, table3
 
 VARIANTS = ("clump-8-16-32", "period-axis")
+NOTHING: dict[str, Any] = {"tests": {}, "false_periods": {}}
 
 
 def change_report(path: Path, **scores: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(read_json(path) | scores))
+    path.write_text(json.dumps((read_json(path) if path.exists() else {}) | scores))
 
 
 def test_the_summary_holds_every_method_on_every_test(project: Any) -> None:
     summary = compare(project.root)
-    assert summary.keys() == {"challenger", "tests", "false_periods", "table3"}
+    assert summary.keys() == {"challenger", "tests", "false_periods", "study", "table3"}
+    assert summary["study"] == {"tests": {}, "false_periods": {}}, "nothing of it was measured here"
     kinds = {}
     for sample in project.params["periods"]["tests"]:
         truth = pl.read_parquet(project.build / "injected" / sample / "test/truth.parquet")
@@ -49,16 +52,27 @@ def test_the_summary_holds_every_method_on_every_test(project: Any) -> None:
 
 
 def test_what_the_study_measured_stands_beside(copied: Any) -> None:
-    """Whether or not it is trained here; what nothing names any more does not."""
-    report = read_json(copied.root / "metrics/periods/clump-8-16-32.json")
-    (copied.root / "metrics/study").mkdir(parents=True)
-    for name in ("a-quasar-8-16-32", "of-old"):
-        (copied.root / "metrics/study" / f"{name}.json").write_text(json.dumps(report))
-    summary = compare(copied.root)
-    for rows in (*summary["tests"].values(), *summary["false_periods"].values()):
-        assert rows["a-quasar-8-16-32 (study)"] == rows["clump-8-16-32"]
-        assert not any("of-old" in method for method in rows)
-    assert summary["challenger"] in VARIANTS
+    """Its rows and the variants, on the stars of the first; what nothing names any more does not."""
+    metrics = copied.root / "metrics"
+    report = read_json(metrics / "periods/clump-8-16-32.json")
+    larger = {test: scores | {"test_set": "larger"} for test, scores in report["tests"].items()}
+    for name, tests in {"clump-8-16-32": larger, "a-quasar-8-16-32": larger, "nights": report["tests"]}.items():
+        change_report(metrics / "study" / f"{name}.json", tests=tests)
+    change_report(metrics / "study/of-old.json", tests=larger)
+    before = compare(copied.root)
+    assert before["challenger"] in VARIANTS
+    for tables, whose in ((before, VARIANTS), (before["study"], ("clump-8-16-32", "a-quasar-8-16-32"))):
+        assert all(rows.keys() == set(whose) for rows in tables["false_periods"].values())
+        for test, rows in tables["tests"].items():
+            assert set(rows) - set(METHODS.values()) == set(whose)
+            assert rows["clump-8-16-32"]["within_10pct"] == report["tests"][test]["within_10pct"]
+    assert not any("best constant" in rows for rows in before["study"]["tests"].values())
+    shutil.copytree(metrics / "periods/baselines", metrics / "study/baselines")
+    assert before["tests"].keys() == before["study"]["tests"].keys()
+    assert all({*METHODS.values()} <= rows.keys() for rows in compare(copied.root)["study"]["tests"].values())
+    text = "\n".join(comparison_lines(before))
+    for said in ("clump/paper: ", "clump/paper, the study: ", "clump/constant, the study: stars without a period"):
+        assert said in text
 
 
 def test_table_3_is_scored_on_stars_of_its_own_templates(copied: Any) -> None:
@@ -150,8 +164,8 @@ def test_the_printed_table() -> None:
         "constant": row(0.2),
     }
     silent = {"network": {"n": 200, "claimed": 3, "rate": 0.015, "rate_interval": [0.005, 0.043]}}
-    summary = {"tests": {"clump/paper": rows}, "false_periods": {"clump/constant": silent}, "table3": []}
-    lines = comparison_lines(summary)
+    tables = {"tests": {"clump/paper": rows}, "false_periods": {"clump/constant": silent}}
+    lines = comparison_lines(tables | {"study": NOTHING, "table3": []})
     assert lines[1] == "clump/paper: 10 test stars"
     assert [line.split() for line in lines[3:6]] == [
         ["network", "0.250", "(0.100-0.300)", "0.500", "0.310", "0.198", "0.710"],
@@ -166,7 +180,7 @@ def test_the_printed_table() -> None:
 def test_table_3_as_printed() -> None:
     row = {"name": "a", "test": "q/paper", "published": 0.0381, "coverage": [0.04, 0.051]}
     of_them = {"trusted_within_10pct": [0.5, None], "within_10pct": 0.123}
-    text = "\n".join(comparison_lines({"tests": {}, "false_periods": {}, "table3": [row | of_them]}))
+    text = "\n".join(comparison_lines({**NOTHING, "study": NOTHING, "table3": [row | of_them]}))
     for said in ("Table 3", "3.81%", "4.00%, 5.10%", "0.123"):
         assert said in text
 

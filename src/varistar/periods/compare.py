@@ -1,7 +1,8 @@
 """Compare all variants and the simple methods on the same tests, and name the challenger.
 
 The challenger is the variant with the best score on the validation stars of the sample that promotion is decided on;
-the tests are never used to choose. What the study has measured, at whatever size it last ran, stands beside.
+the tests are never used to choose. What `make study` has measured, at whatever size it last ran, stands beside in
+tables of its own.
 """
 
 import sys
@@ -20,7 +21,6 @@ HEADLINES = (
     "trusted_within_20pct", "correct", "within_10pct_at_19.8pct_coverage", "coverage_at", "calibration_error",
     "shown_within_10pct", "members",
 )  # fmt: skip
-STUDIED = " (study)"
 
 
 def compare(root: Path) -> dict[str, Any]:
@@ -29,41 +29,48 @@ def compare(root: Path) -> dict[str, Any]:
     Returns
     -------
     `challenger` (a variant's name); `tests`: by test, method and score the headline scores; `false_periods`: by test of
-    stars without a period and method; `table3`: the rows of the paper's Table 3, published and here.
+    stars without a period and method; `study`: these two of the study; `table3`: the rows of the paper's Table 3,
+    published and here, of the study where it has them.
     """
     params = read_params(root)
-    reports = root / "metrics/periods"
-    metrics = {name: read_json(reports / f"{name}.json") for name in lookup(params, "periods.variants")}
+    here, there = root / "metrics/periods", root / "metrics/study"
+    variants, samples = lookup(params, "periods.variants"), lookup(params, "periods.tests")
+    metrics = {name: read_json(here / f"{name}.json") for name in variants}
     study = {
         name: read_json(path)
-        for name in params["periods"].get("study") or {}
-        if (path := root / "metrics/study" / f"{name}.json").exists()
+        for name in (*variants, *(params["periods"].get("study") or {}))
+        if (path := there / f"{name}.json").exists()
     }
-    everything = metrics | {f"{name}{STUDIED}": report for name, report in study.items()}
+    return {
+        "challenger": choose_challenger(metrics),
+        **_tables(metrics, here / "baselines", samples),
+        "study": _tables(study, there / "baselines", samples),
+        "table3": table3(params["periods"], metrics | study),
+    }
+
+
+def _tables(reports: dict[str, dict[str, Any]], baselines: Path, samples: list[str]) -> dict[str, Any]:
+    """`tests` and `false_periods` of these reports, beside the simple methods where they were measured."""
     tests: dict[str, dict[str, Any]] = {}
     silent: dict[str, dict[str, Any]] = {}
-    for sample in lookup(params, "periods.tests"):
-        simple = read_json(reports / "baselines" / f"{sample}.json")
-        for test in sorted({test for report in metrics.values() for test in report["tests"]}):
+    for sample in samples:
+        path = baselines / f"{sample}.json"
+        simple = read_json(path) if path.exists() else {}
+        for test in sorted({test for report in reports.values() for test in report["tests"]}):
             if test.partition("/")[0] != sample:
                 continue
-            rows = {name: report["tests"][test] for name, report in everything.items() if test in report["tests"]}
-            # what the study measured on other stars, at another size, is no row of this table
-            version = next(report["tests"][test] for report in metrics.values() if test in report["tests"])["test_set"]
+            rows = {name: report["tests"][test] for name, report in reports.items() if test in report["tests"]}
+            # what was measured on other stars, at another size, is no row of this table
+            version = next(iter(rows.values()))["test_set"]
             rows = {name: scores for name, scores in rows.items() if scores["test_set"] == version}
             if "false_periods" in next(iter(rows.values())):
                 silent[test] = {name: scores["false_periods"] for name, scores in rows.items()}
                 continue
-            rows |= simple[test.partition("/")[2]]
+            rows |= simple.get(test.partition("/")[2], {})
             tests[test] = {
                 method: {name: scores[name] for name in HEADLINES if name in scores} for method, scores in rows.items()
             }
-    return {
-        "challenger": choose_challenger(metrics),
-        "tests": tests,
-        "false_periods": silent,
-        "table3": table3(params["periods"], metrics | study),
-    }
+    return {"tests": tests, "false_periods": silent}
 
 
 def choose_challenger(metrics: dict[str, dict[str, Any]]) -> str:
@@ -116,13 +123,17 @@ def table3(periods: dict[str, Any], metrics: dict[str, dict[str, Any]]) -> list[
 
 
 def comparison_lines(summary: dict[str, Any]) -> list[str]:
-    """The comparison as printed tables, one block for each test."""
+    """The comparison as printed tables, one block for each test; the study's after the others."""
+    return [*_lines(summary, ""), *_lines(summary["study"], ", the study"), *table3_lines(summary["table3"])]
+
+
+def _lines(tables: dict[str, Any], whose: str) -> list[str]:
     lines = []
-    for test, rows in summary["tests"].items():
+    for test, rows in tables["tests"].items():
         n = max(row["n"] for row in rows.values())
         lines += [
             "",
-            f"{test}: {n} test stars",
+            f"{test}{whose}: {n} test stars",
             f"  {'method':<36}{'within 10%':>22}{'20%':>8}{'best 19.8%':>12}{'trusted':>9}{'of them right':>15}",
         ]
         for method, row in best_first(rows).items():
@@ -133,12 +144,12 @@ def comparison_lines(summary: dict[str, Any]) -> list[str]:
                 line += f"{row['within_10pct_at_19.8pct_coverage']:>12.3f}{row['coverage']:>9.3f}"
                 line += "" if right is None else f"{right:>15.3f}"
             lines.append(line)
-    for test, methods in summary["false_periods"].items():
-        lines += ["", f"{test}: stars without a period that get one, p > 0.5"]
+    for test, methods in tables["false_periods"].items():
+        lines += ["", f"{test}{whose}: stars without a period that get one, p > 0.5"]
         for method, row in methods.items():
             low, high = row["rate_interval"]
             lines.append(f"  {method:<36}{row['claimed']:>5} of {row['n']:<6}{row['rate']:.3%} ({low:.3%}-{high:.3%})")
-    return lines + table3_lines(summary["table3"])
+    return lines
 
 
 def table3_lines(rows: list[dict[str, Any]]) -> list[str]:
@@ -165,8 +176,10 @@ def main() -> None:
     summary = compare(root)
     write_json(root / "metrics/periods.json", summary)
     folder = root / "build/figures/periods/comparison"
-    for test, rows in summary["tests"].items():
-        save_figure(comparison_figure(best_first(rows), test), folder / f"{test.replace('/', '-')}.png")
+    for tables, whose in ((summary, ""), (summary["study"], "-study")):
+        for test, rows in tables["tests"].items():
+            figure = comparison_figure(best_first(rows), test + whose.replace("-", ", the "))
+            save_figure(figure, folder / f"{test.replace('/', '-')}{whose}.png")
     save_figure(table3_figure(summary["table3"], "Table 3 of the paper, published and here"), folder / "table3.png")
     print("\n".join([*comparison_lines(summary), "", f"challenger: {summary['challenger']}"]))
 

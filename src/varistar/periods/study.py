@@ -57,11 +57,11 @@ def draw_study(root: Path) -> "dict[str, Figure]":
 
 
 def _reports(root: Path, periods: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What has been evaluated, by variant."""
+    """What has been evaluated, by variant; by the study where it was."""
     return {
         name: read_json(path)
-        for section, folder in REPORTS.items()
-        for name in periods.get(section) or {}
+        for folder in (REPORTS["variants"], REPORTS["study"])
+        for name in (*periods["variants"], *(periods.get("study") or {}))
         if (path := root / folder / f"{name}.json").exists()
     }
 
@@ -83,7 +83,8 @@ def _ablations(
         group = IMAGES if variant["network"].get("trunk") == "image" else "others"
         rows.append({"group": group, "variant": name, "baseline": False, **report["tests"][test]})
     sample, _, stars = test.partition("/")
-    simple = read_json(root / "metrics/periods/baselines" / f"{sample}.json")[stars]
+    of_study, of_variants = (root / REPORTS[of] / "baselines" / f"{sample}.json" for of in ("study", "variants"))
+    simple = read_json(of_study if of_study.exists() else of_variants)[stars]
     rows += [{"group": "simple methods", "variant": name, "baseline": True, **row} for name, row in simple.items()]
     return sorted(rows, key=lambda row: (row["group"] != IMAGES, row["baseline"], -row["within_10pct"]))
 
