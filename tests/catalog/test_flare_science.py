@@ -126,8 +126,8 @@ def test_flares_are_injected_where_the_network_can_find_them(flare_model: Path, 
     from .test_flares import spotted  # type: ignore[import-not-found]
 
     write_shard(tmp_path / "part-00000.parquet", spotted("quiet", False, 2))
-    judged = recover_survey([tmp_path / "part-00000.parquet"], flare_model, INJECTED, "cpu")
+    judged = recover_survey([tmp_path / "part-00000.parquet"], flare_model, INJECTED, accelerator="cpu")
     by_snr = judged.group_by(pl.col("peak_snr") > 10).agg(pl.col("recovered").mean(), pl.len()).sort("peak_snr")
     assert by_snr["recovered"][0] < 0.7 < 0.85 < by_snr["recovered"][1]
     with pytest.raises(DataError, match="no star into which flares can be injected"):
-        recover_survey([], flare_model, INJECTED, "cpu")
+        recover_survey([], flare_model, INJECTED, accelerator="cpu")

@@ -27,7 +27,16 @@ from .known import KnownStar, at_cadence
 from .matching import event_scores, match_events
 from .measured import CHUNK
 from .recover import CALM
-from .recovery import TOLERANCE_MINUTES, Method, Recovery, join_recoveries, judge, recovery_table, run_recovery
+from .recovery import (
+    TOLERANCE_MINUTES,
+    WITH_AND_WITHOUT,
+    Method,
+    Recovery,
+    join_recoveries,
+    judge,
+    recovery_table,
+    run_recovery,
+)
 from .simple import read_test
 from .verdict import MATCH, SEED, false_events
 
@@ -135,7 +144,15 @@ def _search(finder: FlareFinder, piece: _Piece, minutes: float) -> _Found:
         {"star_id": [star.star_id for star in seen], "days": [searched_days(star.orbits) for star in seen]}
     )
     recovery = join_recoveries(
-        run_recovery(star.star_id, star.orbits, star.labels, _methods(finder, star.star_id), piece.draw, minutes)
+        run_recovery(
+            star.star_id,
+            star.orbits,
+            star.labels,
+            _methods(finder, star.star_id),
+            piece.draw,
+            minutes,
+            WITH_AND_WITHOUT,
+        )
         for star in piece.stars
         if piece.draw is not None
     )

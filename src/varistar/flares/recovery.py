@@ -32,6 +32,8 @@ from .orbits import Array, Orbit, bin_orbit, exposures_in
 SNR_BINS = (5.0, 7.0, 10.0, 15.0, 30.0, np.inf)
 TOLERANCE_MINUTES = 6.0
 LIGHT_CURVES = ("injected", "uninjected", "flipped")
+#: Those that tell whether a flare is recovered.
+WITH_AND_WITHOUT = LIGHT_CURVES[:2]
 #: What of a measurement is compared with the truth, where events have it.
 COMPARED = ("amplitude", "equivalent_duration_s", "fwhm_minutes")
 
@@ -71,6 +73,7 @@ def run_recovery(
     methods: Sequence[Method],
     settings: PlacedDraw | LawDraw,
     minutes: float = 0.0,
+    light_curves: Sequence[str] = LIGHT_CURVES,
 ) -> Recovery:
     """Search one star with flares injected, as it was, and upside down.
 
@@ -78,6 +81,7 @@ def run_recovery(
     ----------
     minutes : length of the exposures in which the star is searched; its own where they are no shorter. The same flares
         are injected, and their signal-to-noise ratios are those of such an exposure.
+    light_curves : those of `LIGHT_CURVES` that are searched.
 
     Raises
     ------
@@ -91,16 +95,16 @@ def run_recovery(
     if any(exposures_in(minutes, orbit) > 1 for orbit in orbits):
         curves = [[bin_orbit(orbit, exposures_in(minutes, orbit)) for orbit in curve] for curve in curves]
         labels = relabel(labels, curves[1])
-    light_curves = dict(zip(LIGHT_CURVES, curves, strict=True))
+    named = dict(zip(LIGHT_CURVES, curves, strict=True))
     found = [pl.DataFrame(schema=_FOUND)]
-    for method, (name, light_curve) in product(methods, light_curves.items()):
-        events = method.find(light_curve)
+    for method, name in product(methods, light_curves):
+        events = method.find(named[name])
         if missing := [column for column in ("tstart", "tstop", "tpeak", "p") if column not in events.columns]:
             raise DataError(f"method {method.name}: its events have no column '{missing[0]}'")
         own = {"star_id": star_id, "method": method.name, "light_curve": name}
         found.append(events.with_columns(pl.lit(value).alias(column) for column, value in own.items()))
     days = searched_days(curves[1])
-    searched = [(star_id, method.name, name, days) for method, name in product(methods, LIGHT_CURVES)]
+    searched = [(star_id, method.name, name, days) for method, name in product(methods, light_curves)]
     return Recovery(
         labels,
         pl.concat(found, how="diagonal_relaxed"),
@@ -135,7 +139,7 @@ def judge(recovery: Recovery, tolerance_minutes: float = TOLERANCE_MINUTES) -> p
         own = flares.get((star_id,))
         if own is None:
             continue
-        after, before = (found.get((star_id, method, name), nothing) for name in LIGHT_CURVES[:2])
+        after, before = (found.get((star_id, method, name), nothing) for name in WITH_AND_WITHOUT)
         fits, nearest = _fits(own, after, tolerance_minutes)
         already = _fits(own, before, tolerance_minutes)[0].any(axis=1)
         recovered = fits.any(axis=1) & ~already
