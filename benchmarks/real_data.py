@@ -15,6 +15,7 @@ from varistar.experiments.content import ModelContent, write_content
 from varistar.experiments.ensemble import gather_members
 from varistar.experiments.splits import SPLITS, SplitSettings, split_stars
 from varistar.foundation.errors import DataError
+from varistar.foundation.intervals import wilson_interval
 from varistar.foundation.params import read_section
 from varistar.lightcurves.cuts import apply_cuts
 from varistar.lightcurves.store import Store
@@ -26,7 +27,7 @@ from varistar.periods.measure import describe_model
 from varistar.periods.measured import measure_split
 from varistar.periods.preprocess import AnyRepresentation, read_representation
 from varistar.periods.sample_settings import SampleSettings, StarSettings
-from varistar.periods.scores import wilson_interval, within
+from varistar.periods.scores import within
 from varistar.periods.simulate import build_simulations
 from varistar.periods.templates import TemplateSettings, build_templates
 from varistar.periods.train import train

@@ -25,7 +25,7 @@ from varistar.catalog.completeness import (
     searched_range,
 )
 from varistar.foundation.errors import ConfigError, DataError
-from varistar.periods.scores import wilson_interval
+from varistar.foundation.intervals import wilson_interval
 
 # Of each star: kind, equatorial and shown period, amplitude; and of its row: period, flags, sigma / P.
 STARS: dict[str, tuple[Any, ...]] = {

@@ -22,7 +22,6 @@ from varistar.flares.recovery import (
     judge,
     recovery_table,
     run_recovery,
-    wilson_interval,
 )
 from varistar.foundation.errors import DataError
 
@@ -181,17 +180,6 @@ def test_a_grid_has_all_its_cells(judged: pl.DataFrame) -> None:
     assert empty["fraction"].is_null().all() and set(empty["low"]) == {0.0} and set(empty["high"]) == {1.0}
     with pytest.raises(DataError, match="no column 'energy_erg'"):
         recovery_table(judged, {"energy_erg": (1e30, 1e31)})
-
-
-@pytest.mark.parametrize("level", [0.68, 0.95])
-def test_wilsons_interval_is_scipys(level: float) -> None:
-    n = np.array([1, 1, 3, 10, 10, 57, 1000])
-    k = np.array([0, 1, 2, 0, 10, 13, 999])
-    low, high = wilson_interval(k, n, level)
-    expected = [binomtest(a, b).proportion_ci(level, "wilson") for a, b in zip(k.tolist(), n.tolist(), strict=True)]
-    np.testing.assert_allclose(low, [e.low for e in expected], atol=1e-12)
-    np.testing.assert_allclose(high, [e.high for e in expected], atol=1e-12)
-    assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("late", "found"), [(5.99, 1.0), (-5.99, 1.0), (6.01, 0.0), (-6.01, 0.0)])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from varistar.foundation.errors import ConfigError, DataError
+from varistar.foundation.intervals import wilson_interval
 from varistar.periods.reliability import (
     accuracy_at_coverage,
     area_under_risk_coverage,
@@ -24,7 +25,6 @@ from varistar.periods.reliability import (
     risk_coverage,
     threshold_for,
 )
-from varistar.periods.scores import wilson_interval
 
 
 def ranked(n: int, seed: int = 0) -> tuple[NDArray, NDArray]:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
 
+from varistar.foundation.intervals import wilson_interval
 from varistar.lightcurves.magnitudes import flux_of
 from varistar.periods.scores import (
     AMPLITUDE_EDGES,
@@ -27,7 +27,6 @@ from varistar.periods.scores import (
     harmonic_confusion,
     interval_coverage,
     period_scores,
-    wilson_interval,
     within,
 )
 
@@ -262,17 +261,6 @@ def test_confusions_agree_with_a_loop_and_sum_to_one() -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Intervals
-
-
-@settings(deadline=None)
-@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_wilson_interval(counted: tuple[int, int]) -> None:
-    expected = stats.binomtest(*counted).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(*counted) == pytest.approx((expected.low, expected.high), abs=1e-6)
-
-
-def test_nothing_counted_is_nothing_known() -> None:
-    assert wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_honest_uncertainties_hold_the_truth_as_often_as_they_say() -> None:

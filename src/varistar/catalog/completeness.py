@@ -32,8 +32,9 @@ from varistar.figures.catalog import completeness_figure
 from varistar.figures.style import save_figure
 from varistar.foundation.errors import ConfigError, DataError, one_sentence
 from varistar.foundation.files import atomic_path, write_json
+from varistar.foundation.intervals import wilson_interval
 from varistar.foundation.params import find_root, lookup, read_params, read_section
-from varistar.periods.scores import PERIOD_EDGES, wilson_interval
+from varistar.periods.scores import PERIOD_EDGES
 from varistar.surveys.definition import Survey
 
 from .columns import CatalogColumn
@@ -158,11 +159,11 @@ def _all_groups(stars: pl.DataFrame, period_range: tuple[float, float]) -> pl.Da
     ]
     groups = pl.concat(parts)
     for fraction, among in (("completeness", "n_with_period"), ("purity", "n_reported")):
-        intervals = np.array([wilson_interval(right, n) for right, n in groups.select("n_right", among).iter_rows()])
+        low, high = wilson_interval(groups["n_right"], groups[among])
         groups = groups.with_columns(
             pl.when(pl.col(among) > 0).then(pl.col("n_right") / pl.col(among)).alias(fraction),
-            pl.Series(f"{fraction}_low", intervals[:, 0]),
-            pl.Series(f"{fraction}_high", intervals[:, 1]),
+            pl.Series(f"{fraction}_low", low),
+            pl.Series(f"{fraction}_high", high),
         )
     return groups.select(pl.col(name).cast(column.dtype) for name, column in GROUPS.items())
 

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from varistar.flares.matching import MatchSettings, event_scores, match_events, rates_by, reliability
-from varistar.periods.scores import wilson_interval, within
+from varistar.foundation.intervals import wilson_interval
+from varistar.periods.scores import within
 
 #: Signal-to-noise ratio of its highest cadence that a flare needs to be looked for, and to count as one that anybody
 #: would see.

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from varistar.foundation.intervals import wilson_interval
+
 from .periods import draw_guides
 from .style import ACCENT, INK, QUIET, SECOND, new_figure
 
@@ -145,7 +147,8 @@ def coverage_figure(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], title: st
     figure, (panel,) = new_figure(7.5, 4.6)
     for number, (name, curve) in enumerate(curves.items()):
         coverage, accuracy = (np.asarray(values, dtype=float)[FIRST_STARS:] for values in curve)
-        low, high = _wilson(accuracy, np.arange(len(coverage)) + FIRST_STARS + 1)
+        stars = np.arange(len(coverage)) + FIRST_STARS + 1
+        low, high = wilson_interval(accuracy * stars, stars)
         color, line = _look(number)
         panel.plot(100 * coverage, 100 * accuracy, ls=line, lw=1.5, color=color, label=name)
         panel.fill_between(100 * coverage, 100 * low, 100 * high, color=color, alpha=0.1, lw=0)
@@ -220,7 +223,7 @@ def thresholds_figure(sigma: NDArray, period: NDArray, true_period: NDArray, tit
         kept = quantity < limits[:, None]
         n, n_right = kept.sum(axis=1), (kept & right).sum(axis=1)
         accuracy = np.where(n > 0, n_right / np.maximum(n, 1), np.nan)
-        low, high = _wilson(accuracy, np.maximum(n, 1))
+        low, high = wilson_interval(np.where(n > 0, n_right, np.nan), n)
         panel.plot(limits, 100 * n / max(len(true), 1), color=INK, lw=1.4, ls="--", label="kept, of all stars")
         panel.plot(limits, 100 * accuracy, color=ACCENT, lw=1.6, label="within 10%, of those kept")
         panel.fill_between(limits, 100 * low, 100 * high, color=ACCENT, alpha=0.15, lw=0)
@@ -314,11 +317,3 @@ def _percent(row: Mapping[str, Any], metric: str) -> tuple[float, float, float]:
 def _look(number: int) -> tuple[str, str]:
     """Colour and line of the method of this number."""
     return COLORS[number % len(COLORS)], LINES[number // len(COLORS) % len(LINES)]
-
-
-def _wilson(fraction: NDArray, n: NDArray) -> tuple[NDArray, NDArray]:
-    """The 95% Wilson score intervals of fractions of n stars."""
-    z = 1.959964
-    centre = fraction + z**2 / (2 * n)
-    half = z * np.sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2))
-    return (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)

@@ -30,10 +30,10 @@ from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import binomtest
 
 from varistar.experiments.gates import cluster_bootstrap
 from varistar.foundation.errors import DataError
+from varistar.foundation.intervals import wilson_interval
 from varistar.foundation.settings import Settings
 
 Array = NDArray[np.float64]
@@ -272,9 +272,8 @@ def reliability(truth: ArrayLike, p: ArrayLike, bins: int = 10) -> tuple[pl.Data
     rows = []
     for k in range(len(starts)):
         inside, true = p[place == k], int(truth[place == k].sum())
-        wilson = binomtest(true, len(inside)).proportion_ci(0.95, "wilson")
         known = (float(inside.min()), float(inside.max()), len(inside), float(inside.mean()), true / len(inside))
-        rows.append((*known, float(wilson.low), float(wilson.high)))
+        rows.append((*known, *wilson_interval(true, len(inside))))
     names = ("p_low", "p_high", "n", "p_mean", "fraction", "low", "high")
     table = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64) | {"n": pl.Int64}, orient="row")
     ece = ((table["p_mean"] - table["fraction"]).abs() * table["n"]).sum() / len(p)

@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from numpy.typing import NDArray
 
 from varistar.foundation.errors import DataError
+from varistar.foundation.intervals import wilson_interval
 
 from .draws import LawDraw, PlacedDraw
 from .frequency import poisson_interval
 from .inject import flip, inject, relabel, searched_days
 from .labels import LABELS
-from .orbits import Array, Orbit, bin_orbit, exposures_in
+from .orbits import Orbit, bin_orbit, exposures_in
 
 #: Edges of the bins in signal-to-noise ratio; what is fainter than 5 is left out.
 SNR_BINS = (5.0, 7.0, 10.0, 15.0, 30.0, np.inf)
@@ -254,16 +254,6 @@ def false_positives(
     low, high = poisson_interval(table["n"].to_numpy(), level)
     days = table["days"].to_numpy()
     return table.with_columns(per_day=pl.col("n") / pl.col("days"), low=low / days, high=high / days)
-
-
-def wilson_interval(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-    """Interval of a fraction (Wilson 1927), of any shape; 0 to 1 where n is 0."""
-    k, n = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    z2 = float(ndtri(0.5 + 0.5 * level)) ** 2
-    centre = (k + 0.5 * z2) / (n + z2)
-    half = np.sqrt(z2 * (k * (n - k) / np.maximum(n, 1.0) + 0.25 * z2)) / (n + z2)
-    low, high = np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
-    return np.where(k == 0.0, 0.0, low), np.where(k == n, 1.0, high)
 
 
 def _fits(flares: pl.DataFrame, events: pl.DataFrame, minutes: float) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from varistar.foundation.errors import ConfigError, DataError
-
-from .scores import wilson_interval
+from varistar.foundation.intervals import wilson_interval
 
 #: The fewest stars whose accuracy is believed: of fewer, some are all right by luck.
 FEWEST_STARS = 20

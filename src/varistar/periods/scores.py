@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from varistar.foundation.intervals import wilson_interval
 from varistar.lightcurves.magnitudes import AB_ZERO_POINT
 
 TRUSTED = 0.25
@@ -45,17 +46,6 @@ def fractional_error(period: NDArray, true_period: NDArray) -> NDArray[np.float6
 def within(period: NDArray, true_period: NDArray, tolerance: float) -> NDArray[np.bool_]:
     """Which periods are right within this fraction of the truth."""
     return fractional_error(period, true_period) <= tolerance
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a fraction; (0, 1) when n is zero."""
-    if n == 0:
-        return 0.0, 1.0
-    z = 1.959964
-    p = successes / n
-    centre = p + z**2 / (2 * n)
-    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return float(max((centre - half) / (1 + z**2 / n), 0.0)), float(min((centre + half) / (1 + z**2 / n), 1.0))
 
 
 def period_scores(true_period: NDArray, period: NDArray, sigma: NDArray | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from varistar.experiments.gates import cluster_bootstrap
+from varistar.foundation.intervals import wilson_interval
 
 from .reliability import (
     accuracy_at_coverage,
@@ -29,7 +30,6 @@ from .scores import (
     harmonic_confusion,
     interval_coverage,
     period_scores,
-    wilson_interval,
     within,
 )
 
