@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from varistar.bulk.engine import Engine
+from varistar.experiments import publish
 from varistar.experiments.content import content_hash, read_content
 from varistar.experiments.splits import SplitSettings
 from varistar.experiments.store import client, tracking_uri
@@ -40,7 +41,7 @@ def evaluated(project: Any, in_project: Callable[[Path], Any], tmp_path_factory:
     shutil.copytree(project.root, root)
     packaged: list[dict[str, Any]] = []
     with in_project(root) as patch:
-        patch.setattr(evaluate, "package", lambda root, folder, load, **more: packaged.append({"at": folder} | more))
+        patch.setattr(publish, "package", lambda root, folder, load, **more: packaged.append({"at": folder} | more))
         for name in NAMES:
             evaluate.main(name)
         simple.main()

@@ -13,6 +13,7 @@ import torch
 from ruamel.yaml import YAML
 
 from varistar.bulk import local
+from varistar.experiments import publish
 from varistar.foundation.params import lookup, read_params, read_section
 from varistar.lightcurves.shards import read_shard, write_shard
 from varistar.lightcurves.table import LightCurves, concatenate
@@ -128,7 +129,7 @@ def project(sky: Sky, tmp_path_factory: pytest.TempPathFactory) -> Project:
         return "1"
 
     with inside(project.root) as patch:
-        patch.setattr(evaluate, "package", package)
+        patch.setattr(publish, "package", package)
         for stage, keys in (
             (templates, ("clump", "quasar")),
             (simulate, SAMPLES),

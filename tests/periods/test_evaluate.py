@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from varistar.bulk.engine import Engine
+from varistar.experiments import publish
 from varistar.experiments.content import content_hash
 from varistar.experiments.store import client, tracking_uri
 from varistar.foundation.files import folder_hash, read_json
@@ -147,7 +148,7 @@ def test_where_the_store_has_no_run_any_more_one_is_made(copied: Any, in_project
         client(tracking_uri(copied.root)).delete_run(run_id)
     before = read_json(copied.root / "metrics/periods" / f"{name}.json")
     with in_project(copied.root) as patch:
-        patch.setattr(stage, "package", lambda *given, **more: "1")
+        patch.setattr(publish, "package", lambda *given, **more: "1")
         stage.main(name)
     assert read_json(copied.root / "metrics/periods" / f"{name}.json") == before
     (run,) = runs(copied.root, name)
@@ -167,7 +168,7 @@ def test_a_variant_of_the_study_may_have_a_sample_that_is_no_test(
         shutil.copytree(copied.build / kind / "period-axis", copied.build / kind / "few")
     shutil.copy(copied.build / "histories/period-axis.parquet", copied.build / "histories/few.parquet")
     with in_project(copied.root) as patch:
-        patch.setattr(stage, "package", lambda *given, **more: "1")
+        patch.setattr(publish, "package", lambda *given, **more: "1")
         stage.main("few")
     metrics = read_json(copied.root / "metrics/study/few.json")
     assert metrics["sample"] == "quasar-few"

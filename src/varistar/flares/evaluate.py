@@ -9,7 +9,6 @@ another each time.
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,8 @@ import polars as pl
 
 from varistar.bulk.engine import Engine
 from varistar.experiments.content import content_hash
-from varistar.experiments.packaging import package
+from varistar.experiments.publish import publish
 from varistar.experiments.splits import SplitSettings
-from varistar.experiments.tracking import find_run, run
 from varistar.figures.style import save_figure
 from varistar.foundation.accelerator import Accelerator
 from varistar.foundation.errors import one_sentence
@@ -38,7 +36,7 @@ from .variants import WING, FlareVariant, folder_of, read_variant, section_of
 from .verdict import NEAR_CENTRE, SEED, counted, match_known, search_report
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 #: The scores of what every rebuild trains, and those of the study.
 REPORTS = {"variants": "metrics/flares", "study": "metrics/study/flares"}
@@ -110,31 +108,6 @@ def test_set_hash(sectors: Path, known: Sequence[KnownStar]) -> str:
     return hashlib.sha256("\n".join([folder_hash(sectors), *(star.star_id for star in known)]).encode()).hexdigest()
 
 
-def publish(
-    root: Path,
-    name: str,
-    content: Path,
-    report: Mapping[str, Any],
-    seconds_per_sector: float,
-    figures: "Mapping[str, Figure]",
-) -> None:
-    """Add scores, figures and the packaged model to the variant's MLflow run.
-
-    The run is the one that trained the first member. Where the store has none, since it was emptied or the training
-    came from DVC's cache, a run is made, so that the comparison in the UI is whole.
-    """
-    weights = content_hash(folder_of(root, name) / "networks" / name / "0")
-    tags = {"wing": WING, "variant": name, "weights": weights}
-    found = find_run(root, WING, tags)
-    with nullcontext(found) if found else run(root, WING, name, tags=tags) as tracked:
-        # a thousand numbers of what was measured are for the file
-        shown = {key: value for key, value in report.items() if key != "measures"}
-        tracked.metrics(numbers_of(shown) | {"seconds_per_sector": seconds_per_sector})
-        for key, figure in figures.items():
-            tracked.figure(key, figure)
-        package(root, content, served_network, experiment=WING, run_id=tracked.id)
-
-
 def numbers_of(report: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """The numbers among nested scores, with their keys joined as MLflow takes them; intervals as `low` and `high`."""
     found: dict[str, float] = {}
@@ -186,9 +159,13 @@ def main(name: str) -> None:
     write_json(root / REPORTS[section_of(root, name)] / f"{name}.json", report)
     history = pl.read_parquet(own / "histories" / f"{name}.parquet", glob=False)
     figures = draw_variant(name, searched, known, matched, windows, settings.windows, history, measures.get("injected"))
+    drawn = root / "build/figures/flares" / name
     for key, figure in figures.items():
-        save_figure(figure, root / "build/figures/flares" / name / f"{key}.png")
-    publish(root, name, content, report, searched.seconds_per_day * SECTOR_DAYS, figures)
+        save_figure(figure, drawn / f"{key}.png")
+    # a thousand numbers of what was measured are for the file
+    numbers = numbers_of({key: value for key, value in report.items() if key != "measures"})
+    numbers["seconds_per_sector"] = searched.seconds_per_day * SECTOR_DAYS
+    publish(root, WING, name, own / "networks" / name, content, numbers, drawn, served_network)
     events = scores["events"]
     print(
         f"{name}: F1 {events['counted_f1'] or 0:.3f} of events on {len(known)} test stars, average precision"

@@ -7,15 +7,13 @@ MLflow run, with the figures and the packaged model.
 
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from varistar.experiments.content import content_hash
-from varistar.experiments.packaging import package
-from varistar.experiments.tracking import find_run, run
+from varistar.experiments.publish import publish
 from varistar.figures.experiments import coverage_figure, reliability_figure, thresholds_figure
 from varistar.figures.periods import loss_figure, predicted_figure
 from varistar.figures.style import save_figure
@@ -93,25 +91,6 @@ def draw(table: pl.DataFrame, name: str) -> "dict[str, Figure]":
     }
 
 
-def publish(
-    root: Path, name: str, content: Path, scores: Mapping[str, dict[str, Any]], figures: "Mapping[str, Figure]"
-) -> None:
-    """Add scores, figures and the packaged model to the variant's MLflow run.
-
-    The run is the one that trained the first member. Where the store has none, since it was emptied or the training
-    came from DVC's cache, a run is made, so that the comparison in the UI is whole.
-    """
-    weights = content_hash(root / "build/periods/networks" / name / "0")
-    tags = {"wing": WING, "variant": name, "weights": weights}
-    found = find_run(root, WING, tags)
-    with nullcontext(found) if found else run(root, WING, name, tags=tags) as tracked:
-        for test, of_test in scores.items():
-            tracked.metrics({f"{test}/{key}": value for key, value in _numbers(of_test).items()})
-        for key, figure in figures.items():
-            tracked.figure(key, figure)
-        package(root, content, served_network, experiment=WING, run_id=tracked.id)
-
-
 def _test_to_draw(scores: Mapping[str, dict[str, Any]], sample: str) -> str:
     """The largest test of stars with a period, on this sample where it has one."""
     with_period = [test for test in scores if "within_10pct" in scores[test]]
@@ -162,9 +141,15 @@ def main(name: str) -> None:
         **example_figures(content, injected / shown_on, variant.representation, accelerator),
         **draw(tables[drawn], f"{name}, {drawn}"),
     }
+    folder = root / "build/figures/periods" / name
     for key, figure in figures.items():
-        save_figure(figure, root / "build/figures/periods" / name / f"{key}.png")
-    publish(root, name, content, scores | {"mixture": mixture}, figures)
+        save_figure(figure, folder / f"{key}.png")
+    numbers = {
+        f"{test}/{key}": value
+        for test, of_test in (scores | {"mixture": mixture}).items()
+        for key, value in _numbers(of_test).items()
+    }
+    publish(root, WING, name, build / "networks" / name, content, numbers, folder, served_network)
     for test, of_test in scores.items():
         if "within_10pct" in of_test:
             print(f"{name}: {of_test['within_10pct']:.3f} of {of_test['n']} stars of {test} are within 10%")
