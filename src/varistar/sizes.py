@@ -29,15 +29,15 @@ CORES = 2
 SIMULATION_SECONDS = 0.004  # an example: spots at the template's epochs
 ARRAY_SECONDS = {"image": 0.0015, "statistics": 0.0033, "nights": 0.0002}  # an example
 IMAGE_EPOCH_SECONDS = {8: 3.0, 16: 5.5, 32: 12.0, 64: 33.0}  # 10^4 examples in mixed precision, by the first filters
-EPOCH_SECONDS = {"period_axis": 6.5, "nights": 16.0}  # the same of the other trunks
+EPOCH_SECONDS = {"period_axis": 10.0, "nights": 16.0}  # the same of the other trunks
 FLOAT32_FACTOR = 2.0  # as long as in mixed precision: 1.5 of narrow networks to 2.3 of wide ones
 MEASUREMENT_SECONDS = 0.004  # a test star and network
-STAGE_SECONDS = 6.0  # start of a stage's process, its imports and its bookkeeping
+STAGE_SECONDS = 4.0  # start of a stage's process, its imports and its bookkeeping
 EXAMPLE_BYTES = 6_700  # simulated and injected; its arrays take a byte for each number
 FLARE_STAR_SECONDS = 1.2  # a simulated sector: made, cut into examples, searched, injected into, at four cadences
 FLARE_EPOCH_SECONDS = {"points": 0.085, "windows": 0.0045}  # a star that is learned from, float32 or mixed
 FLARE_STAR_BYTES = 210_000
-FLARE_CATALOG_SECONDS = 100.0  # of the embedded sectors, with injections and what follows from the catalog
+FLARE_CATALOG_SECONDS = 80.0  # of the embedded sectors, with injections and what follows from the catalog
 
 
 @dataclass(frozen=True)
