@@ -158,7 +158,7 @@ def test_a_size_is_written_when_it_is_confirmed(
     monkeypatch.setattr("typer.confirm", lambda question: False)
     declined = varistar("size", "smoke")
     assert declined.code == 0
-    assert "  periods.samples.clump.simulations: 16000 -> 400\n" in declined.out
+    assert "  periods.samples.clump.simulations: 5000 -> 400\n" in declined.out
     assert "  size: laptop -> smoke\na whole rebuild takes about" in declined.out
     assert (project / "params.yaml").read_bytes() == before
 
