@@ -51,11 +51,11 @@ class Kind:
 
     @classmethod
     def read(cls, root: Path, name: str, survey: Survey, members: int) -> "Kind":
-        """Variant `name` of params.yaml, with at most `members` networks."""
+        """Variant `name` of params.yaml, with `members` networks if it averages several."""
         variant = read_section(root, f"periods.variants.{name}", Variant)
         shown = read_representation(root, variant.representation)
-        fewer = variant.model_copy(update={"members": min(members, variant.members) if variant.ensemble else 1})
-        return cls(fewer, shown.model_copy(update={"window": survey.window}))
+        alike = variant.model_copy(update={"members": members if variant.ensemble else 1})
+        return cls(alike, shown.model_copy(update={"window": survey.window}))
 
 
 @dataclass(frozen=True)

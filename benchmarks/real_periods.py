@@ -18,7 +18,7 @@ from pathlib import Path
 from real_asassn import measure_asassn
 from real_data import paragraph
 from real_ztf import measure_ztf
-from varistar.foundation.params import find_root
+from varistar.foundation.params import find_root, lookup, read_params
 
 
 def main() -> None:
@@ -33,7 +33,8 @@ def main() -> None:
             sections.append(measure_ztf(root, options.data / "ztf_yso", *sizes, Path(scratch), figure))
         if options.only != "ztf":
             sections.append(measure_asassn(root, options.data / "asassn", *sizes, Path(scratch)))
-    page = "\n\n".join([introduction(options, time.perf_counter() - start), *sections]) + "\n"
+    size = lookup(read_params(root), "size")
+    page = "\n\n".join([introduction(options, size, time.perf_counter() - start), *sections]) + "\n"
     options.output.write_text(page, encoding="utf-8")
     print(page)
 
@@ -56,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def introduction(options: argparse.Namespace, seconds: float) -> str:
+def introduction(options: argparse.Namespace, size: str, seconds: float) -> str:
     """The head of the page: what was done, by which command, and on what machine."""
     command = (
         f"python benchmarks/real_periods.py --simulations {options.simulations} --folds {options.folds} "
@@ -69,9 +70,9 @@ def introduction(options: argparse.Namespace, seconds: float) -> str:
         any of its stars, but {options.simulations} simulated ones on the noise of other folds, half of them for
         training. The page is made by"""
     made = f"""
-        It took {seconds / 60:.0f} minutes on {machine}. The light curves are no part of the project; the command reads
-        them from `VARISTAR_REAL_DATA`. Flares of real TESS stars have a page of their own:
-        [real-flares.md](real-flares.md)."""
+        with the epochs of the size `{size}`. It took {seconds / 60:.0f} minutes on {machine}. The light curves are no
+        part of the project; the command reads them from `VARISTAR_REAL_DATA`. Flares of real TESS stars have a page of
+        their own: [real-flares.md](real-flares.md)."""
     return "\n\n".join(["# Real light curves", paragraph(networks), f"```\n{command}\n```", paragraph(made)])
 
 
